@@ -1,0 +1,280 @@
+"""What the engines keep under a home folder: data, sockets, passwords, and the record of what runs.
+
+Layout: `pg18/` data, `sockets/`, `redis/` working folder, `secrets/` (0700), `engines.json` (0600), `engines.lock`,
+and, as root where the engines' account cannot reach the wheels, `engines/` with copies of the programs.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from service.engines.privileges import Account, can_enter, choose_account, is_root, user_name
+from service.engines.processes import ProcessIdentity
+from service.errors import EngineError
+
+DATA_FOLDER = "pg18"
+# sun_path holds 104 bytes on macOS, 108 on Linux, with the final zero.
+_MAX_SOCKET_PATH_BYTES = 100
+_LONGEST_SOCKET_NAME = ".s.PGSQL.5432"
+# PostgreSQL splits lists of folders at commas, Celery lists of URLs at semicolons, and URLs need quoting for the rest.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+_OWN_NAMES = (
+    DATA_FOLDER,
+    f"{DATA_FOLDER}.new",
+    "sockets",
+    "redis",
+    "secrets",
+    "engines",
+    "engines.json",
+    "engines.lock",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of `engines.json`.
+
+    Attributes:
+        outside: Folder outside the home with data and sockets, because the engines' account cannot reach the home.
+        socket_dir: Private folder with a short path, where the usual one is too long for a socket.
+        processes: What was started and not yet stopped, by engine.
+    """
+
+    outside: Path | None = None
+    socket_dir: Path | None = None
+    processes: dict[str, ProcessIdentity] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Write the record as text."""
+        content = {
+            "outside": self.outside and str(self.outside),
+            "socket_dir": self.socket_dir and str(self.socket_dir),
+            "processes": {name: {"pid": one.pid, "started": one.started} for name, one in self.processes.items()},
+        }
+        return json.dumps(content, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """Read a record; raises ValueError, KeyError, TypeError or AttributeError where the text is none."""
+        content = json.loads(text)
+        return cls(
+            Path(content["outside"]) if content["outside"] else None,
+            Path(content["socket_dir"]) if content["socket_dir"] else None,
+            {name: ProcessIdentity(**one) for name, one in content["processes"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the engines live and as whom: the home itself, or the folder outside it.
+
+    Attributes:
+        root: Folder that `account` can reach.
+        account: None is the caller.
+    """
+
+    root: Path
+    account: Account | None
+
+    def folder(self, name: str) -> Path:
+        """Return the folder `name`, private to the account."""
+        return private_folder(self.root / name, self.account)
+
+
+class EngineHome:
+    """One home folder; it is created at the first `lock`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.realpath(path))
+
+    @contextlib.contextmanager
+    def lock(self, deadline: float) -> Iterator[None]:
+        """Keep other processes and threads from starting engines here; `deadline` is on time.monotonic's clock."""
+        with plain_os_errors(self.path):
+            # Root's engines run as an account that must pass through; what is secret lies in 0700 folders below.
+            self.path.mkdir(mode=0o711 if is_root() else 0o700, parents=True, exist_ok=True)
+            file = os.open(self.path / "engines.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                _wait_for_lock(file, self.path, deadline)
+                yield
+            finally:
+                os.close(file)
+
+    def read(self) -> Record:
+        """Return the record; an empty one where nothing was ever started."""
+        file = self.path / "engines.json"
+        if not file.exists():
+            return Record()
+        try:
+            return Record.from_json(file.read_text())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise EngineError(f"{file} is damaged; stop what runs under {self.path} and delete that file.") from error
+
+    def write(self, record: Record) -> None:
+        """Replace the record in one step; call it under `lock`."""
+        draft = self.path / "engines.json.new"
+        draft.unlink(missing_ok=True)
+        _write_private(draft, record.to_json())
+        draft.replace(self.path / "engines.json")
+
+    def remember(self, name: str, process: ProcessIdentity) -> None:
+        """Record that `name` runs; call it under `lock`."""
+        record = self.read()
+        self.write(replace(record, processes=record.processes | {name: process}))
+
+    def forget(self, name: str) -> None:
+        """Record that `name` runs no longer, and drop the short socket folder after the last; call it under `lock`."""
+        record = self.read()
+        left = {other: process for other, process in record.processes.items() if other != name}
+        socket_dir = record.socket_dir
+        if socket_dir is not None and not left:
+            shutil.rmtree(socket_dir, ignore_errors=True)
+            socket_dir = None
+        self.write(replace(record, processes=left, socket_dir=socket_dir))
+
+    def secret(self, name: str, *, must_exist: bool = False) -> str:
+        """Return the random password `name`, made at its first use; letters and digits only."""
+        file = self.path / "secrets" / name
+        if not file.exists():
+            if must_exist:
+                raise EngineError(f"The password file {file} is gone, without which the data in {self.path} is locked.")
+            private_folder(file.parent, None)
+            _write_private(file, secrets.token_hex(24))
+        return file.read_text()
+
+    def settle(self) -> Place:
+        """Decide where the engines live, or find it again; call it under `lock`."""
+        record = self.read()
+        root = record.outside or self.path
+        if not root.is_dir():
+            raise EngineError(
+                f"{self.path} keeps its data in {root}, which is gone; restore it, or start with a new home."
+            )
+        data = root / DATA_FOLDER
+        account = choose_account(data if data.exists() else None)
+        if can_enter(account, root):
+            return Place(root, account)
+        if data.exists() and account is not None:
+            raise EngineError(
+                f"The account '{account.name}', who owns {data}, cannot reach it; open the folders above (chmod o+x)."
+            )
+        outside = _make_outside_folder(self.path, account)
+        self.write(replace(record, outside=outside))
+        return Place(outside, account)
+
+    def socket_dir(self, place: Place) -> Path:
+        """Return a private folder whose path is short enough for a socket; call it under `lock`."""
+        usual = place.root / "sockets"
+        if _fits_socket(usual):
+            return private_folder(usual, place.account)
+        record = self.read()
+        if record.socket_dir is not None and record.socket_dir.is_dir():
+            return private_folder(record.socket_dir, place.account)
+        made = _make_short_folder(place.account)
+        self.write(replace(record, socket_dir=made))
+        return made
+
+    def delete(self) -> None:
+        """Delete everything of the engines, here and outside; nothing may run any more."""
+        record = self.read()
+        for folder in (record.outside, record.socket_dir):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+        for path in (self.path / name for name in _OWN_NAMES):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def private_folder(path: Path, account: Account | None) -> Path:
+    """Make `path` with mode 0700 for `account`, or check that it is so already."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    owner = account.uid if account else os.geteuid()
+    if found.st_uid != owner and account is not None and stat.S_ISDIR(found.st_mode):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        found = path.lstat()
+    if found.st_uid != owner:
+        raise EngineError(f"{path} belongs to '{user_name(found.st_uid)}', not to '{user_name(owner)}'; remove it.")
+    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+        raise EngineError(f"{path} must be a folder that only '{user_name(owner)}' may enter (mode 0700); remove it.")
+    return path
+
+
+@contextlib.contextmanager
+def plain_os_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals while working under `path` into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EngineError(
+                f"The disk that holds {where} is full; free some space or choose another folder."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise EngineError(
+                f"'{user_name(os.geteuid())}' may not write to {where}; choose another folder."
+            ) from error
+        raise EngineError(f"Cannot use {where}: {error.strerror}.") from error
+
+
+def _wait_for_lock(file: int, path: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise EngineError(
+                    f"Another process is starting or stopping the engines of {path}; try again."
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _write_private(file: Path, text: str) -> None:
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(text)
+
+
+def _fits_socket(folder: Path) -> bool:
+    n_bytes = len(os.fsencode(folder / _LONGEST_SOCKET_NAME))
+    return n_bytes <= _MAX_SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(folder)) is not None
+
+
+def _make_short_folder(account: Account | None) -> Path:
+    # Root's own TMPDIR and XDG_RUNTIME_DIR may be closed to the account.
+    bases = [] if account else [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()]
+    for base in [*bases, "/tmp"]:  # noqa: S108 (mkdtemp: a new name, 0700)
+        if base and os.access(base, os.W_OK | os.X_OK) and _fits_socket(Path(base, "tangent-12345678")):
+            made = Path(tempfile.mkdtemp(prefix="tangent-", dir=base))
+            return private_folder(made, account)
+    raise EngineError(
+        "No folder with a short path is writable for sockets; set TMPDIR to one of at most 70 characters."
+    )
+
+
+def _make_outside_folder(home: Path, account: Account | None) -> Path:
+    """Make a lasting folder of root's that `account` may pass through but not write to."""
+    for base in ("/var/lib", "/var/tmp"):  # noqa: S108 (mkdtemp: a new name, 0700)
+        if os.access(base, os.W_OK) and can_enter(account, Path(base)):
+            made = Path(tempfile.mkdtemp(prefix="tangent-", dir=base))
+            made.chmod(0o711)
+            (made / "belongs-to.txt").write_text(f"Engines' data of {home}\n")
+            return made
+    raise EngineError(
+        f"'{account and account.name}' cannot reach {home}, and neither /var/lib nor /var/tmp is writable."
+    )
