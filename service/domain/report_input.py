@@ -1,0 +1,225 @@
+"""What a report is built from: a study's constants, its trials, and the cells that they form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from service.domain.catalog import BUILT_IN, Catalog
+from service.domain.plan import choose_winner
+from service.domain.space import Dimension, searched, space_from_dict, space_to_dict
+from service.domain.study import Study
+from service.domain.trial import LayerMeasurement, Outcome, Phase, TrialRecord
+
+REPORTED_PHASES = (Phase.SEARCH, Phase.SELECT, Phase.CONFIRM)
+
+
+@dataclass(frozen=True)
+class ArmInput:
+    """One arm as declared.
+
+    Attributes:
+        optimizer: The optimizer's name in the catalog, such as "AdamP".
+        family: "sgd", "adam" or "other".
+        search: The arm's space in the study file's form, `{"lr": {"log": [1e-4, 1e-1]}, "delta": 0.1}`; entries that
+            are no range are fixed values.
+    """
+
+    name: str
+    optimizer: str
+    family: str
+    search: Mapping[str, Any]
+
+    @property
+    def dimensions(self) -> dict[str, Dimension]:
+        """The searched dimensions, by name."""
+        return searched(space_from_dict(self.search))
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """All that `build_report` reads.
+
+    Attributes:
+        study: The study's name.
+        spec_hash: Identifies the frozen spec.
+        workload: The workload's name.
+        metric: The reported endpoint, such as "test NLL": positive, lower is better.
+        chance_level: Endpoint of a model that knows nothing, > 0; a diverged confirm run counts as this.
+        margin: m > 0, on the log of the endpoint.
+        trials_per_cell: T.
+        select_top: Configurations that are re-run in select.
+        select_seeds: Fresh seeds of each.
+        confirm_seeds: S.
+        replicates: R as planned, those added included.
+        compare: Declared pairs, baseline first; Holm's correction runs over all of them.
+        trials: Any order; calibrate and reproduce runs are ignored.
+        layers: Measurements of the confirm runs; may be empty.
+        cost_per_replicate_s: Seconds that one more replicate of the study takes; None where unknown.
+        was_extended_after_look: True where replicates were added after a look at the result.
+        is_finished: True where no trial will be added any more (finished, failed or cancelled): replicates that are
+            incomplete are then left out and named, instead of holding the verdict back.
+
+    Raises:
+        ValueError: A constant outside its range, or a pair or trial that names an unknown arm or replicate.
+    """
+
+    study: str
+    spec_hash: str
+    workload: str
+    metric: str
+    chance_level: float
+    margin: float
+    trials_per_cell: int
+    select_top: int
+    select_seeds: int
+    confirm_seeds: int
+    replicates: int
+    arms: tuple[ArmInput, ...]
+    compare: tuple[tuple[str, str], ...]
+    trials: Sequence[TrialRecord]
+    layers: Sequence[LayerMeasurement] = ()
+    cost_per_replicate_s: float | None = None
+    was_extended_after_look: bool = False
+    is_finished: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("chance_level", self.chance_level), ("margin", self.margin)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a positive number, got {value!r}")
+        names = {arm.name for arm in self.arms}
+        if unknown := {name for pair in self.compare for name in pair} - names:
+            raise ValueError(f"compare names unknown arms {sorted(unknown)}; the arms are {sorted(names)}")
+        for trial in (trial for trial in self.trials if trial.phase in REPORTED_PHASES):
+            if trial.arm not in names or not 0 <= trial.replicate < self.replicates:
+                place = f"arm {trial.arm!r}, replicate {trial.replicate}"
+                raise ValueError(f"trial {trial.number} belongs to {place}, which the study does not have")
+
+    @classmethod
+    def from_study(
+        cls, study: Study, trials: Sequence[TrialRecord], catalog: Catalog = BUILT_IN, **rest: Any
+    ) -> ReportInput:
+        """Take the constants from a study's spec.
+
+        Args:
+            study: The frozen spec; `replicates` is taken from it.
+            trials: As for the class.
+            catalog: Knows the study's workload and the families of its optimizers.
+            rest: The fields from `layers` on, by name.
+        """
+        workload = catalog.workloads[study.workload]
+        return cls(
+            study=study.name,
+            spec_hash=study.spec_hash,
+            workload=study.workload,
+            metric=f"test {workload.endpoint}",
+            chance_level=workload.chance_level,
+            margin=study.margin,
+            trials_per_cell=study.search.trials,
+            select_top=study.select_top,
+            select_seeds=study.select_seeds,
+            confirm_seeds=study.confirm_seeds,
+            replicates=study.replicates,
+            arms=tuple(
+                ArmInput(arm.name, arm.optimizer, _family(arm.optimizer, catalog), space_to_dict(arm.space))
+                for arm in study.arms
+            ),
+            compare=study.compare,
+            trials=trials,
+            **rest,
+        )
+
+    @cached_property
+    def cells(self) -> Mapping[tuple[str, int], Cell]:
+        """Every cell of the study by (arm, replicate), the empty ones included."""
+        grouped: dict[tuple[str, int], list[TrialRecord]] = {}
+        for trial in self.trials:
+            if trial.phase in REPORTED_PHASES:
+                grouped.setdefault((trial.arm, trial.replicate), []).append(trial)
+        places = [(arm.name, replicate) for arm in self.arms for replicate in range(self.replicates)]
+        return {place: Cell(place[1], tuple(_in_order(grouped.get(place, [])))) for place in places}
+
+    def cells_of(self, arm: str) -> list[Cell]:
+        """The arm's cells, by replicate."""
+        return [self.cells[arm, replicate] for replicate in range(self.replicates)]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (arm, replicate): its trials of search, select and confirm, by number."""
+
+    replicate: int
+    trials: tuple[TrialRecord, ...]
+
+    def of_phase(self, phase: Phase) -> list[TrialRecord]:
+        """The trials of one phase, by number."""
+        return [trial for trial in self.trials if trial.phase is phase]
+
+    @property
+    def is_open(self) -> bool:
+        """True while a trial is waiting or running."""
+        return any(not trial.state.is_finished for trial in self.trials)
+
+    @property
+    def searched(self) -> list[TrialRecord]:
+        """Search trials that count towards the budget."""
+        return [t for t in self.of_phase(Phase.SEARCH) if t.outcome is not None and t.outcome.counts]
+
+    @cached_property
+    def winner(self) -> int | None:
+        """`config` of the chosen configuration: the confirmed one, else select's choice; None before there is one."""
+        confirmed = sorted({trial.config for trial in self.of_phase(Phase.CONFIRM)})
+        select = self.of_phase(Phase.SELECT)
+        chosen = choose_winner(select) if select and not self.is_open else None
+        return confirmed[0] if confirmed and chosen not in confirmed else chosen
+
+    def search_trial(self, config: int) -> TrialRecord | None:
+        """The search trial of a configuration."""
+        return next((t for t in self.of_phase(Phase.SEARCH) if t.config == config), None)
+
+    @cached_property
+    def winning_trial(self) -> TrialRecord | None:
+        """A trial that has the winner's parameters: its search trial, else any later run of it."""
+        runs = [trial for trial in self.trials if trial.config == self.winner]
+        return next((t for t in runs if t.phase is Phase.SEARCH), runs[0] if runs else None)
+
+    @property
+    def confirm(self) -> dict[int, TrialRecord]:
+        """The winner's confirm runs that can be compared, by seed; of repeated runs of one seed the first."""
+        runs: dict[int, TrialRecord] = {}
+        for trial in self.of_phase(Phase.CONFIRM):
+            if trial.config == self.winner and is_comparable(trial):
+                runs.setdefault(trial.seed, trial)
+        return runs
+
+
+def has_diverged(trial: TrialRecord) -> bool:
+    """True where the run diverged, or says that it finished with an endpoint that is no finite number."""
+    if trial.outcome is Outcome.FINISHED and trial.test_value is not None:
+        return not math.isfinite(trial.test_value)
+    return trial.outcome is Outcome.DIVERGED
+
+
+def is_comparable(trial: TrialRecord) -> bool:
+    """True for a confirm run with a positive test endpoint, or one that diverged."""
+    is_measured = trial.outcome is Outcome.FINISHED and trial.test_value is not None and trial.test_value > 0
+    return has_diverged(trial) or is_measured
+
+
+def endpoint(trial: TrialRecord, chance_level: float) -> float:
+    """The test endpoint of a comparable run; chance level where it diverged."""
+    if has_diverged(trial) or trial.test_value is None:
+        return chance_level
+    return trial.test_value
+
+
+def _in_order(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return sorted(trials, key=lambda trial: trial.number)
+
+
+def _family(optimizer: str, catalog: Catalog) -> str:
+    entry = catalog.optimizers.get(optimizer)
+    return entry.family if entry else "other"
