@@ -1,0 +1,242 @@
+"""Studies as rows: submitted, listed, cancelled, and moved on by the coordinator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from service.domain.study import Study
+from service.domain.trial import StudyId
+
+_COUNTERS = ("n_waiting", "n_running", "n_complete", "n_pruned", "n_fail", "n_diverged")
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study as the ledger has it.
+
+    Attributes:
+        revision: Number of the study's last event.
+        counts: Trials by state, such as {"n_waiting": 3}; `n_diverged` are among `n_complete`.
+    """
+
+    id: StudyId
+    name: str
+    state: str
+    reason: str | None
+    study: Study
+    spec_hash: str
+    code_revision: str | None
+    parent_id: StudyId | None
+    revision: int
+    counts: Mapping[str, int]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_finished(self) -> bool:
+        """True where no more trials will run."""
+        return self.state in ("FINISHED", "FAILED", "CANCELLED")
+
+
+def insert_study(connection: Connection, study: Study, environment: Mapping[str, Any]) -> StudyId:
+    """Add a study with its arms and cells; the coordinator adds trials."""
+    statement = text("""
+        INSERT INTO studies (name, spec, spec_hash, workload, queue, device, priority, trial_s, max_attempts,
+                             environment)
+        VALUES (:name, CAST(:spec AS jsonb), :spec_hash, :workload, :queue, :device, :priority, :trial_s,
+                :max_attempts, CAST(:environment AS jsonb))
+        RETURNING id
+    """)
+    arguments = {
+        "name": study.name,
+        "spec": json.dumps(study.to_dict(), allow_nan=False),
+        "spec_hash": study.spec_hash,
+        "workload": study.workload,
+        "queue": study.queue,
+        "device": study.device,
+        "priority": study.priority,
+        "trial_s": study.limits.trial_s,
+        "max_attempts": study.limits.attempts,
+        "environment": json.dumps(dict(environment)),
+    }
+    study_id = StudyId(connection.execute(statement, arguments).scalar_one())
+    _insert_cells(connection, study_id, study)
+    add_event(connection, study_id, "submitted", {"name": study.name})
+    return study_id
+
+
+def _insert_cells(connection: Connection, study_id: StudyId, study: Study) -> None:
+    arm = text(
+        "INSERT INTO arms (study_id, position, name, optimizer) VALUES (:study_id, :position, :name, :optimizer)"
+    )
+    rows = [
+        {"study_id": study_id, "position": i, "name": a.name, "optimizer": a.optimizer}
+        for i, a in enumerate(study.arms)
+    ]
+    connection.execute(arm, rows)
+    cells = text("""
+        INSERT INTO cells (study_id, arm_id, replicate)
+        SELECT a.study_id, a.id, r FROM arms a CROSS JOIN generate_series(0, :replicates - 1) r
+        WHERE a.study_id = :study_id ORDER BY r, a.position
+    """)
+    connection.execute(cells, {"study_id": study_id, "replicates": study.replicates})
+
+
+def get_study(connection: Connection, study_id: StudyId, *, for_update: bool = False) -> StudyRow | None:
+    """The study, or None; `for_update` keeps its row locked until the transaction ends."""
+    lock = " FOR UPDATE" if for_update else ""
+    rows = connection.execute(text(f"SELECT * FROM studies WHERE id = :id{lock}"), {"id": study_id})
+    row = rows.mappings().one_or_none()
+    return None if row is None else _study_row(row)
+
+
+def list_studies(
+    connection: Connection, *, before: int | None = None, limit: int = 50, state: str | None = None
+) -> list[StudyRow]:
+    """Studies, newest first, with an id below `before`, at most `limit`."""
+    statement = text("""
+        SELECT * FROM studies
+        WHERE (CAST(:before AS bigint) IS NULL OR id < :before) AND (CAST(:state AS text) IS NULL OR state = :state)
+        ORDER BY id DESC LIMIT :limit
+    """)
+    rows = connection.execute(statement, {"before": before, "limit": limit, "state": state})
+    return [_study_row(row) for row in rows.mappings()]
+
+
+def active_study_ids(connection: Connection) -> list[StudyId]:
+    """Studies that the coordinator has to look after, the most urgent first."""
+    statement = text("SELECT id FROM studies WHERE state IN ('RUNNING', 'PAUSED') ORDER BY priority DESC, id")
+    return [StudyId(row.id) for row in connection.execute(statement)]
+
+
+def add_event(connection: Connection, study_id: StudyId, kind: str, data: Mapping[str, Any]) -> int:
+    """Append an event under the study's row lock; returns the study's new revision."""
+    statement = text("""
+        WITH study AS (
+            UPDATE studies SET revision = revision + 1 WHERE id = :study_id RETURNING id, revision
+        ), event AS (
+            INSERT INTO events (study_id, revision, kind, data)
+            SELECT id, revision, :kind, CAST(:data AS jsonb) FROM study
+            RETURNING study_id, revision, kind
+        )
+        SELECT revision, pg_notify('tangent', json_build_array(study_id, revision, kind)::text) FROM event
+    """)
+    arguments = {"study_id": study_id, "kind": kind, "data": json.dumps(dict(data))}
+    return int(connection.execute(statement, arguments).one().revision)
+
+
+def end_study(connection: Connection, study_id: StudyId, state: str, reason: str | None = None) -> bool:
+    """Move an active study to FINISHED, FAILED or CANCELLED; False where it had ended before.
+
+    Waiting trials end as cancelled; running ones are asked to stop and end by their slots.
+    """
+    row = connection.execute(text("SELECT state FROM studies WHERE id = :id"), {"id": study_id}).one_or_none()
+    if row is None or row.state not in ("RUNNING", "PAUSED"):
+        return False
+    cancelled = text("""
+        UPDATE trials SET state = 'FAIL', outcome = 'cancelled', reason = :reason, finished_at = clock_timestamp()
+        WHERE id IN (SELECT id FROM trials WHERE study_id = :id AND state = 'WAITING' ORDER BY id FOR UPDATE)
+          AND state = 'WAITING'
+    """)
+    n = connection.execute(cancelled, {"id": study_id, "reason": reason or "the study ended"}).rowcount
+    running = text("UPDATE trials SET is_cancel_requested = true WHERE study_id = :id AND state = 'RUNNING'")
+    connection.execute(running, {"id": study_id})
+    ended = text("""
+        UPDATE studies SET state = :state, reason = :reason, finished_at = clock_timestamp(),
+               n_waiting = n_waiting - :n, n_fail = n_fail + :n
+        WHERE id = :id AND state IN ('RUNNING', 'PAUSED') RETURNING id
+    """)
+    arguments = {"id": study_id, "state": state, "reason": reason, "n": n}
+    if connection.execute(ended, arguments).one_or_none() is None:
+        connection.rollback()
+        return False
+    add_event(connection, study_id, "study", {"state": state, "reason": reason})
+    return True
+
+
+def cancel_stragglers(connection: Connection) -> int:
+    """End trials that still wait in a study that has ended: added, or handed back, while it was ending."""
+    statement = text("""
+        WITH ended AS (
+            UPDATE trials SET state = 'FAIL', outcome = 'cancelled', reason = 'the study ended',
+                   finished_at = clock_timestamp()
+            WHERE id IN (SELECT t.id FROM trials t JOIN studies s ON s.id = t.study_id
+                         WHERE t.state = 'WAITING' AND s.state NOT IN ('RUNNING', 'PAUSED')
+                         ORDER BY t.id FOR UPDATE OF t SKIP LOCKED)
+            RETURNING study_id
+        ), per_study AS (SELECT study_id, count(*) AS n FROM ended GROUP BY study_id)
+        UPDATE studies s SET n_waiting = s.n_waiting - p.n, n_fail = s.n_fail + p.n
+        FROM per_study p WHERE s.id = p.study_id
+    """)
+    return connection.execute(statement).rowcount
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One (arm, replicate) as the ledger has it."""
+
+    id: int
+    arm: str
+    position: int
+    replicate: int
+    state: str
+    winner: int | None
+    reason: str | None
+    next_cell_number: int
+
+
+def cells_of(connection: Connection, study_id: StudyId) -> list[CellRow]:
+    """The cells of a study by replicate, then arm."""
+    statement = text("""
+        SELECT c.id, a.name AS arm, a.position, c.replicate, c.state, c.winner, c.reason, c.next_cell_number
+        FROM cells c JOIN arms a ON a.id = c.arm_id
+        WHERE c.study_id = :id ORDER BY c.replicate, a.position
+    """)
+    return [CellRow(**row) for row in connection.execute(statement, {"id": study_id}).mappings()]
+
+
+def update_cells(connection: Connection, rows: Sequence[CellRow]) -> None:
+    """Write the state, winner, reason and next number of cells."""
+    statement = text("""
+        UPDATE cells SET state = :state, winner = :winner, reason = :reason, next_cell_number = :next_cell_number
+        WHERE id = :id
+    """)
+    if rows:
+        connection.execute(statement, [vars(row) for row in rows])
+
+
+def progress_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any]]:
+    """Counts and the best value by arm and phase, for bars.
+
+    Returns:
+        Rows of arm, phase, n_waiting, n_running, n_counted, n_failed, n_diverged, best (validation endpoint or None).
+    """
+    statement = text("""
+        SELECT a.name AS arm, t.phase,
+               count(*) FILTER (WHERE t.state = 'WAITING') AS n_waiting,
+               count(*) FILTER (WHERE t.state = 'RUNNING') AS n_running,
+               count(*) FILTER (WHERE t.outcome IN ('finished', 'diverged', 'pruned')) AS n_counted,
+               count(*) FILTER (WHERE t.state = 'FAIL') AS n_failed,
+               count(*) FILTER (WHERE t.outcome = 'diverged') AS n_diverged,
+               min(t.value) AS best, coalesce(sum(t.cpu_s), 0) AS cpu_s, coalesce(sum(t.duration_s), 0) AS duration_s
+        FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
+        WHERE t.study_id = :id
+        GROUP BY a.position, a.name, t.phase
+        ORDER BY a.position, array_position(ARRAY['search', 'select', 'confirm'], t.phase)
+    """)
+    return [dict(row) for row in connection.execute(statement, {"id": study_id}).mappings()]
+
+
+def _study_row(row: RowMapping) -> StudyRow:
+    counts = {name: row[name] for name in _COUNTERS}
+    same = ("id", "name", "state", "reason", "spec_hash", "code_revision", "parent_id", "revision")
+    moments = ("created_at", "started_at", "finished_at")
+    fields = {name: row[name] for name in (*same, *moments)}
+    return StudyRow(study=Study.from_dict(row["spec"]), counts=counts, **fields)

@@ -1,0 +1,178 @@
+"""Trials as rows: inserted by the coordinator, read by everyone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from service.domain.trial import LayerMeasurement, Outcome, Params, Phase, StudyId, TrialId, TrialRecord, TrialState
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """A trial to insert; see `service.store.schema.trials` for the fields."""
+
+    cell_id: int
+    cell_number: int
+    phase: Phase
+    config: int
+    seed_index: int
+    seed: int
+    optimizer: str
+    params: Params
+    sort_key: int
+
+
+_INSERT = text("""
+    INSERT INTO trials (study_id, cell_id, number, cell_number, phase, config, seed_index, seed, optimizer, params,
+                        sort_key)
+    SELECT :study_id, t.cell_id, :first + t.position, t.cell_number, t.phase, t.config, t.seed_index, t.seed,
+           t.optimizer, t.params, t.sort_key
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+         AS t(position int, cell_id bigint, cell_number int, phase text, config int, seed_index int, seed bigint,
+              optimizer text, params jsonb, sort_key bigint)
+""")
+_ADD_COUNT = text("""
+    WITH study AS (
+        UPDATE studies SET next_number = next_number + :n, n_waiting = n_waiting + :n, revision = revision + 1
+        WHERE id = :study_id AND state IN ('RUNNING', 'PAUSED')
+        RETURNING id, revision, next_number
+    ), event AS (
+        INSERT INTO events (study_id, revision, kind, data)
+        SELECT id, revision, 'trials_added', jsonb_build_object('n', CAST(:n AS int)) FROM study
+        RETURNING study_id, revision, kind
+    )
+    SELECT study.next_number - :n AS first, pg_notify('tangent',
+           json_build_array(event.study_id, event.revision, event.kind)::text)
+    FROM study, event
+""")
+
+
+def insert_trials(connection: Connection, study_id: StudyId, rows: Sequence[NewTrial]) -> int | None:
+    """Add WAITING trials to an active study.
+
+    Returns:
+        The `number` of the first; the others follow in order. None where the study is no longer active.
+    """
+    row = connection.execute(_ADD_COUNT, {"study_id": study_id, "n": len(rows)}).one_or_none()
+    if row is None:
+        return None
+    documents = [{"position": i, **vars(trial), "params": dict(trial.params)} for i, trial in enumerate(rows)]
+    arguments = {"study_id": study_id, "first": row.first, "rows": json.dumps(documents)}
+    connection.execute(_INSERT, arguments)
+    return int(row.first)
+
+
+def mark_told(connection: Connection, trial_ids: Sequence[TrialId]) -> None:
+    """Note that the coordinator has taken these finished trials into account."""
+    connection.execute(text("UPDATE trials SET is_told = true WHERE id = ANY(:ids)"), {"ids": list(trial_ids)})
+
+
+_RECORD = """
+    SELECT t.id, t.cell_id, t.number, a.name AS arm, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
+           t.seed, t.state, t.params, t.outcome, t.value, t.test_value, t.metrics, t.duration_s, t.cpu_s
+    FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
+    WHERE t.study_id = :study_id
+"""
+
+
+def records(connection: Connection, study_id: StudyId) -> list[TrialRecord]:
+    """All trials of a study in the order of their numbers."""
+    rows = connection.execute(text(_RECORD + " ORDER BY t.number"), {"study_id": study_id})
+    return [_record(row) for row in rows]
+
+
+@dataclass(frozen=True)
+class CellTrial:
+    """A trial with the ids that the coordinator needs."""
+
+    trial_id: TrialId
+    cell_id: int
+    record: TrialRecord
+
+
+def cell_trials(connection: Connection, study_id: StudyId, *, only_untold: bool = False) -> list[CellTrial]:
+    """Trials of a study with their cells; `only_untold` gives those that finished and were not taken into account."""
+    untold = " AND t.outcome IS NOT NULL AND NOT t.is_told" if only_untold else ""
+    rows = connection.execute(text(_RECORD + untold + " ORDER BY t.cell_id, t.cell_number"), {"study_id": study_id})
+    return [CellTrial(TrialId(row.id), row.cell_id, _record(row)) for row in rows]
+
+
+def layer_measurements(connection: Connection, study_id: StudyId) -> list[LayerMeasurement]:
+    """What the layers of the finished confirm runs did, by trial and epoch."""
+    statement = text("""
+        SELECT t.number AS trial, m.epoch, l.key AS layer, (l.value ->> 'weight_norm')::float AS weight_norm,
+               (l.value ->> 'effective_lr')::float AS effective_lr,
+               (l.value ->> 'projection_rate')::float AS projection_rate,
+               coalesce((l.value ->> 'is_scale_invariant')::boolean, false) AS is_scale_invariant
+        FROM trials t JOIN measurements m ON m.trial_id = t.id CROSS JOIN LATERAL jsonb_each(m.layers) l
+        WHERE t.study_id = :study_id AND t.phase = 'confirm' AND t.outcome = 'finished'
+          AND l.value ->> 'weight_norm' IS NOT NULL AND l.value ->> 'effective_lr' IS NOT NULL
+        ORDER BY t.number, m.epoch, l.key
+    """)
+    return [LayerMeasurement(**row) for row in connection.execute(statement, {"study_id": study_id}).mappings()]
+
+
+def list_trials(
+    connection: Connection,
+    study_id: StudyId,
+    *,
+    after: int = -1,
+    limit: int = 100,
+    arm: str | None = None,
+    phase: Phase | None = None,
+    state: TrialState | None = None,
+) -> list[dict[str, Any]]:
+    """Trials with a `number` above `after`, in that order, at most `limit`."""
+    statement = (
+        _SHOW
+        + """
+        WHERE t.study_id = :study_id AND t.number > :after
+          AND (CAST(:arm AS text) IS NULL OR a.name = :arm) AND (CAST(:phase AS text) IS NULL OR t.phase = :phase)
+          AND (CAST(:state AS text) IS NULL OR t.state = :state)
+        ORDER BY t.number LIMIT :limit
+    """
+    )
+    arguments = {"study_id": study_id, "after": after, "limit": limit, "arm": arm, "phase": phase, "state": state}
+    return [dict(row) for row in connection.execute(text(statement), arguments).mappings()]
+
+
+def get_trial(connection: Connection, study_id: StudyId, number: int) -> dict[str, Any] | None:
+    """One trial with its attempts and measurements, or None."""
+    statement = text(_SHOW + " WHERE t.study_id = :study_id AND t.number = :number")
+    row = connection.execute(statement, {"study_id": study_id, "number": number}).mappings().one_or_none()
+    if row is None:
+        return None
+    attempts = text("""
+        SELECT a.attempt, a.worker_id, w.hostname, a.slot, a.started_at, a.ended_at, a.outcome, a.reason, a.traceback,
+               a.log_tail, a.resumed_from_step, e.data AS environment
+        FROM attempts a LEFT JOIN workers w ON w.id = a.worker_id LEFT JOIN environments e ON e.id = a.environment_id
+        WHERE a.trial_id = :id ORDER BY a.attempt
+    """)
+    measured = text("""
+        SELECT epoch, attempt, step, value, metrics, layers FROM measurements WHERE trial_id = :id ORDER BY epoch
+    """)
+    trial = dict(row)
+    key = {"id": trial.pop("id")}
+    trial["attempts"] = [dict(entry) for entry in connection.execute(attempts, key).mappings()]
+    trial["measurements"] = [dict(entry) for entry in connection.execute(measured, key).mappings()]
+    return trial
+
+
+_SHOW = """
+    SELECT t.id, t.number, a.name AS arm, t.optimizer, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
+           t.seed, t.state, t.outcome, t.reason, t.attempt, t.params, t.value, t.test_value, t.metrics, t.n_steps,
+           t.duration_s, t.cpu_s, t.content_key, t.worker_id, t.slot, t.created_at, t.started_at, t.finished_at
+    FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
+"""
+
+
+def _record(row: Row[Any]) -> TrialRecord:
+    fields = {key: value for key, value in row._mapping.items() if key not in ("id", "cell_id")}
+    fields["phase"], fields["state"] = Phase(row.phase), TrialState(row.state)
+    fields["outcome"] = Outcome(row.outcome) if row.outcome else None
+    return TrialRecord(**fields)
