@@ -77,11 +77,28 @@ class Result:
     cpu_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where an attempt begins.
+
+    Attributes:
+        step: Steps that a checkpoint had completed; 0 where there was none.
+        n_steps: Steps of the whole run.
+        n_epochs: Epochs of the whole run.
+        note: Why the run begins at step 0 although it was given a checkpoint's path; "" otherwise.
+    """
+
+    step: int
+    n_steps: int
+    n_epochs: int
+    note: str = ""
+
+
 class Observer(Protocol):
     """Who watches a run. An exception from any of these ends the run and reaches the caller of `train` unchanged."""
 
-    def started(self, step: int, note: str) -> None:
-        """Training begins after `step` steps; `note` says why a checkpoint was not used, "" where it was."""
+    def started(self, start: Start) -> None:
+        """The model is built, and the checkpoint read where there is one."""
 
     def measured(self, measurement: Measurement) -> None:
         """An epoch ended. A resumed run does not repeat the measurements before its checkpoint."""
@@ -90,7 +107,7 @@ class Observer(Protocol):
         """Asked after each step but the last; True writes a checkpoint and raises `Interrupted`."""
 
     def wants_checkpoint(self) -> bool:
-        """Asked after each step but the last; True writes a checkpoint."""
+        """Asked after each step but the last, where there is a path to write to; True writes a checkpoint."""
 
 
 class Interrupted(Exception):  # noqa: N818 (a request that was met, no error)

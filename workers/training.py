@@ -21,30 +21,36 @@ from workers import checkpoint as checkpoints
 from workers.environment import content_key
 from workers.layers import LayerMeter
 from workers.optimizers import build_optimizer
-from workers.run import Interrupted, Measurement, Observer, Result, Run
+from workers.run import Interrupted, Measurement, Observer, Result, Run, Start
 from workers.workloads import ENDPOINT_FLOOR, Evaluation, complete_options
 from workers.workloads import load as load_workload
 
-__all__ = ["Interrupted", "Measurement", "Observer", "Result", "Run", "configure_torch", "is_out_of_memory", "train"]
+__all__ = [
+    "Interrupted",
+    "Measurement",
+    "Observer",
+    "Result",
+    "Run",
+    "Start",
+    "configure_torch",
+    "is_out_of_memory",
+    "train",
+]
 
 _CHECK_INTERVAL = {"cpu": 1, "cuda": 32}
 """Steps between two looks at the training loss; on a GPU a look waits for all work that is queued."""
 
 
 def configure_torch(n_threads: int = 1) -> None:
-    """Make this process deterministic and give it `n_threads` threads; before the first operator runs.
+    """Make this process deterministic and give its operators `n_threads` threads.
 
-    The cuBLAS setting has no effect on a process that has used CUDA already.
-
-    Raises:
-        RuntimeError: torch has begun to work with another number of inter-operator threads.
+    Called before CUDA is used: cuBLAS reads its setting once. On a GPU, an operator without a deterministic
+    implementation raises RuntimeError from then on.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     torch.set_num_threads(n_threads)
-    if torch.get_num_interop_threads() != n_threads:
-        torch.set_num_interop_threads(n_threads)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -81,7 +87,7 @@ def train(
     device = torch.device(run.device)
     with _own_generators(device):
         training = _Training(run, device, allowed)
-        observer.started(*training.resume(checkpoint))
+        observer.started(training.resume(checkpoint))
         if training.step == 0:
             observer.measured(training.measure())
         while training.is_unfinished:
@@ -173,14 +179,12 @@ class _Training:
         epoch = self.step // self._workload.n_steps_per_epoch
         return Measurement(epoch, self.step, _floored(evaluation.value), metrics, self._meter.measure())
 
-    def resume(self, path: Path | None) -> tuple[int, str]:
-        """Continue from a checkpoint where there is one of this run; (completed steps, why not more)."""
-        if path is None:
-            return 0, ""
-        tree, reason = checkpoints.load(path, self._identity)
+    def resume(self, path: Path | None) -> Start:
+        """Continue from a checkpoint where there is one of this run."""
+        tree, note = checkpoints.load(path, self._identity) if path else (None, "")
         if tree is not None:
             self._restore(tree)
-        return self.step, reason
+        return Start(self.step, self._workload.n_steps, self._workload.n_epochs, note)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
