@@ -5,30 +5,30 @@ and, as root where the engines' account cannot reach the wheels, `engines/` with
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
-import re
 import secrets
 import shutil
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from service.engines.privileges import Account, can_enter, choose_account, is_root, user_name
+from service.engines.folders import (
+    fits_socket,
+    is_private,
+    make_outside_folder,
+    make_short_folder,
+    plain_os_errors,
+    private_folder,
+    write_private,
+)
+from service.engines.privileges import Account, can_enter, choose_account, is_root
 from service.engines.processes import ProcessIdentity
 from service.errors import EngineError
 
 DATA_FOLDER = "pg18"
-# sun_path holds 104 bytes on macOS, 108 on Linux, with the final zero.
-_MAX_SOCKET_PATH_BYTES = 100
-_LONGEST_SOCKET_NAME = ".s.PGSQL.5432"
-# PostgreSQL splits lists of folders at commas, Celery lists of URLs at semicolons, and URLs need quoting for the rest.
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _OWN_NAMES = (
     DATA_FOLDER,
     f"{DATA_FOLDER}.new",
@@ -114,10 +114,9 @@ class EngineHome:
     def read(self) -> Record:
         """Return the record; an empty one where nothing was ever started."""
         file = self.path / "engines.json"
-        if not file.exists():
-            return Record()
         try:
-            return Record.from_json(file.read_text())
+            with plain_os_errors(file):
+                return Record.from_json(file.read_text()) if file.exists() else Record()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(f"{file} is damaged; stop what runs under {self.path} and delete that file.") from error
 
@@ -125,7 +124,7 @@ class EngineHome:
         """Replace the record in one step; call it under `lock`."""
         draft = self.path / "engines.json.new"
         draft.unlink(missing_ok=True)
-        _write_private(draft, record.to_json())
+        write_private(draft, record.to_json())
         draft.replace(self.path / "engines.json")
 
     def remember(self, name: str, process: ProcessIdentity) -> None:
@@ -150,7 +149,7 @@ class EngineHome:
             if must_exist:
                 raise EngineError(f"The password file {file} is gone, without which the data in {self.path} is locked.")
             private_folder(file.parent, None)
-            _write_private(file, secrets.token_hex(24))
+            write_private(file, secrets.token_hex(24))
         return file.read_text()
 
     def settle(self) -> Place:
@@ -169,19 +168,20 @@ class EngineHome:
             raise EngineError(
                 f"The account '{account.name}', who owns {data}, cannot reach it; open the folders above (chmod o+x)."
             )
-        outside = _make_outside_folder(self.path, account)
+        outside = make_outside_folder(self.path, account)
         self.write(replace(record, outside=outside))
         return Place(outside, account)
 
     def socket_dir(self, place: Place) -> Path:
         """Return a private folder whose path is short enough for a socket; call it under `lock`."""
         usual = place.root / "sockets"
-        if _fits_socket(usual):
+        if fits_socket(usual):
             return private_folder(usual, place.account)
         record = self.read()
-        if record.socket_dir is not None and record.socket_dir.is_dir():
-            return private_folder(record.socket_dir, place.account)
-        made = _make_short_folder(place.account)
+        # A cleaner of /tmp may have removed it, and anybody made one of that name.
+        if record.socket_dir is not None and is_private(record.socket_dir, place.account):
+            return record.socket_dir
+        made = make_short_folder(place.account)
         self.write(replace(record, socket_dir=made))
         return made
 
@@ -198,39 +198,6 @@ class EngineHome:
                 path.unlink(missing_ok=True)
 
 
-def private_folder(path: Path, account: Account | None) -> Path:
-    """Make `path` with mode 0700 for `account`, or check that it is so already."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    owner = account.uid if account else os.geteuid()
-    if found.st_uid != owner and account is not None and stat.S_ISDIR(found.st_mode):
-        os.chown(path, account.uid, account.gid, follow_symlinks=False)
-        found = path.lstat()
-    if found.st_uid != owner:
-        raise EngineError(f"{path} belongs to '{user_name(found.st_uid)}', not to '{user_name(owner)}'; remove it.")
-    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
-        raise EngineError(f"{path} must be a folder that only '{user_name(owner)}' may enter (mode 0700); remove it.")
-    return path
-
-
-@contextlib.contextmanager
-def plain_os_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals while working under `path` into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EngineError(
-                f"The disk that holds {where} is full; free some space or choose another folder."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise EngineError(
-                f"'{user_name(os.geteuid())}' may not write to {where}; choose another folder."
-            ) from error
-        raise EngineError(f"Cannot use {where}: {error.strerror}.") from error
-
-
 def _wait_for_lock(file: int, path: Path, deadline: float) -> None:
     while True:
         try:
@@ -243,38 +210,3 @@ def _wait_for_lock(file: int, path: Path, deadline: float) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _write_private(file: Path, text: str) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)
-
-
-def _fits_socket(folder: Path) -> bool:
-    n_bytes = len(os.fsencode(folder / _LONGEST_SOCKET_NAME))
-    return n_bytes <= _MAX_SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(folder)) is not None
-
-
-def _make_short_folder(account: Account | None) -> Path:
-    # Root's own TMPDIR and XDG_RUNTIME_DIR may be closed to the account.
-    bases = [] if account else [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()]
-    for base in [*bases, "/tmp"]:  # noqa: S108 (mkdtemp: a new name, 0700)
-        if base and os.access(base, os.W_OK | os.X_OK) and _fits_socket(Path(base, "tangent-12345678")):
-            made = Path(tempfile.mkdtemp(prefix="tangent-", dir=base))
-            return private_folder(made, account)
-    raise EngineError(
-        "No folder with a short path is writable for sockets; set TMPDIR to one of at most 70 characters."
-    )
-
-
-def _make_outside_folder(home: Path, account: Account | None) -> Path:
-    """Make a lasting folder of root's that `account` may pass through but not write to."""
-    for base in ("/var/lib", "/var/tmp"):  # noqa: S108 (mkdtemp: a new name, 0700)
-        if os.access(base, os.W_OK) and can_enter(account, Path(base)):
-            made = Path(tempfile.mkdtemp(prefix="tangent-", dir=base))
-            made.chmod(0o711)
-            (made / "belongs-to.txt").write_text(f"Engines' data of {home}\n")
-            return made
-    raise EngineError(
-        f"'{account and account.name}' cannot reach {home}, and neither /var/lib nor /var/tmp is writable."
-    )

@@ -94,14 +94,16 @@ class PostgresServer:
         with self._home.lock(deadline):
             place = self._home.settle()
             data = place.root / DATA_FOLDER
-            _refuse_running(data)
+            if data.exists():
+                _check_data(data, place)
+                _refuse_running(data)
+            else:
+                _refuse_other_major(place.root)
             bin_dir = reachable_postgres_bin(place.account, place.root / "engines")
             socket_dir = self._home.socket_dir(place)
             password = self._home.secret("postgres", must_exist=data.exists())
             if not data.exists():
-                _refuse_other_major(place.root)
                 self._create_cluster(place, bin_dir, password, deadline)
-            _check_data(data, place)
             pid = self._start_server(place, bin_dir, socket_dir, deadline)
             return PostgresHandle(socket_dir, _PORT, SUPERUSER, password, DATABASE, pid, bin_dir, data)
 
@@ -206,7 +208,9 @@ def _refuse_running(data: Path) -> None:
         raise EngineError(f"{data} belongs to a running PostgreSQL (process {int(pid_line)}); stop that one first.")
     # Usual in a restarted container. PostgreSQL would refuse; our own pid, its parent's, it takes for a stale one,
     # and goes on to its other check (shared memory), which deleting the file would skip.
-    file.write_text(f"{os.getpid()}\n{rest}")
+    # O_NOFOLLOW: the folder is the account's, and root writes here.
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as out:
+        out.write(f"{os.getpid()}\n{rest}")
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:

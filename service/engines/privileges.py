@@ -56,6 +56,12 @@ def choose_account(owned_folder: Path | None = None) -> Account | None:
     )
 
 
+def engine_environment() -> dict[str, str]:
+    """Return the little that an engine needs: none of the caller's secrets, and messages in English."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | kept
+
+
 def ids_of(account: Account | None) -> tuple[int | None, int | None, list[int] | None]:
     """Return subprocess's `user`, `group` and `extra_groups`: all changed, or all kept."""
     return (None, None, None) if account is None else (account.uid, account.gid, [account.gid])
@@ -71,6 +77,7 @@ def can_run(account: Account | None, *argv: str | Path) -> bool:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            env=engine_environment(),
             timeout=20,
             check=False,
             user=user,

@@ -12,7 +12,7 @@ from typing import IO
 
 import psutil
 
-from service.engines.privileges import Account, ids_of
+from service.engines.privileges import Account, engine_environment, ids_of
 from service.errors import EngineError
 
 _POLL_S = 0.02
@@ -46,12 +46,6 @@ class ProcessIdentity:
             return None if process.status() == psutil.STATUS_ZOMBIE else process
         except psutil.NoSuchProcess:
             return None
-
-
-def engine_environment() -> dict[str, str]:
-    """Return the little that an engine needs: none of the caller's secrets, and messages in English."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | kept
 
 
 def open_log(path: Path) -> IO[bytes]:
