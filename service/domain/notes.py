@@ -21,6 +21,7 @@ def study_notes(source: ReportInput, arms: Sequence[ArmReport], mechanism: Mecha
         *_mixed_decay(source),
         *_edge_notes(arms),
         *_dead_projections(mechanism),
+        *_dead_decay_ratios(source.arms),
         *_invalid_endpoints(source),
     )
 
@@ -36,18 +37,17 @@ def _missing_baselines(arms: Sequence[ArmInput]) -> list[str]:
 
 
 def _mixed_decay(source: ReportInput) -> list[str]:
-    optimizer = {arm.name: arm.optimizer for arm in source.arms}
-    return [
-        f"{' against '.join(reversed(pair))} mixes two changes: one couples weight decay with the gradient, the other "
-        "decouples it and projects."
-        for pair in source.compare
-        if _is_mixed([optimizer[name] for name in pair])
-    ]
-
-
-def _is_mixed(optimizers: Sequence[str]) -> bool:
-    entries = [BUILT_IN.optimizers[name] for name in optimizers if name in BUILT_IN.optimizers]
-    return any(entry.has_projection for entry in entries) and any(e.decay == "coupled" for e in entries)
+    optimizer = {arm.name: BUILT_IN.optimizers.get(arm.optimizer) for arm in source.arms}
+    notes = []
+    for pair in source.compare:
+        coupled = [name for name in pair if (entry := optimizer[name]) and entry.decay == "coupled"]
+        projecting = [name for name in pair if (entry := optimizer[name]) and entry.has_projection]
+        if coupled and projecting:
+            notes.append(
+                f"{pair[1]} against {pair[0]} mixes two changes: {projecting[0]} projects, and it decouples the "
+                f"weight decay, which {coupled[0]} adds to the gradient."
+            )
+    return notes
 
 
 def _edge_notes(arms: Sequence[ArmReport]) -> list[str]:
@@ -64,6 +64,11 @@ def _dead_projections(mechanism: Mechanism) -> list[str]:
     if not idle:
         return []
     return [f"No projection fired in {listing(idle)}: delta and wd_ratio had no effect on the median layer."]
+
+
+def _dead_decay_ratios(arms: Sequence[ArmInput]) -> list[str]:
+    dead = [arm.name for arm in arms if "wd_ratio" in arm.dimensions and arm.search.get("weight_decay", 0) == 0]
+    return [f"wd_ratio is searched in {listing(dead)} where weight_decay is 0: it has no effect."] if dead else []
 
 
 def _invalid_endpoints(source: ReportInput) -> list[str]:

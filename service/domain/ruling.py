@@ -81,7 +81,7 @@ class ArmStanding:
     @property
     def is_unstable(self) -> bool:
         """True where over 10 % of the confirm runs diverged; such an arm is never called better."""
-        return self.n_diverged > MAX_DIVERGED_SHARE * self.n_confirm
+        return self.n_confirm > 0 and self.n_diverged / self.n_confirm > MAX_DIVERGED_SHARE
 
 
 @dataclass(frozen=True)

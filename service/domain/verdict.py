@@ -20,7 +20,7 @@ from service.domain.ruling import (
     kind_from_table,
     rule,
 )
-from service.domain.statistics import Effect
+from service.domain.statistics import SMALLEST_SD, Effect
 from service.domain.wording import (
     count,
     duration,
@@ -156,6 +156,8 @@ def _tail(evidence: Evidence, ruling: Ruling, n_more: int | None, more_s: float 
     tail = []
     if ruling.kind is VerdictKind.NO_VERDICT:
         tail.append(_why_no_verdict(evidence))
+    if ruling.kind is VerdictKind.EQUIVALENT and evidence.effect.sd is not None and evidence.effect.sd <= SMALLEST_SD:
+        tail.append("Both arms gave the same endpoint in every replicate.")
     if ruling.reasons:
         before = _words(ruling.before_downgrade, evidence)
         tail.append(f'By the numbers alone "{before}", but {"; ".join(ruling.reasons)}.')
