@@ -10,6 +10,7 @@ from scipy import stats
 from service.domain.statistics import SMALLEST_SD, mixture_critical, t_critical
 
 _TOO_MANY = 1_000_000
+_NEGLIGIBLE_SHIFT = 7.0
 
 
 def further_replicates(sd: float, n: int, margin: float, *, is_anytime_valid: bool = False) -> int | None:
@@ -74,6 +75,7 @@ def paired_t_power(effect: float, sd: float, n: int, alpha: float = 0.05) -> flo
         return 1.0
     shift = abs(effect) * math.sqrt(n) / sd
     critical = t_critical(n, alpha)
-    power = float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
-    # scipy's noncentral t may give NaN from a noncentrality of 20 on, where the power is above 0.999.
-    return min(1.0, power) if math.isfinite(power) else 1.0
+    power = float(stats.nct.sf(critical, n - 1, shift))
+    # The far tail is below Phi(-shift), and scipy's noncentral t returns NaN there from a shift of about 7.7 on.
+    far_tail = float(stats.nct.cdf(-critical, n - 1, shift)) if shift < _NEGLIGIBLE_SHIFT else 0.0
+    return min(1.0, power + far_tail)
