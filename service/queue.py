@@ -70,6 +70,6 @@ def ask_for_report(app: Celery, study_id: int) -> None:
 
 def _send(app: Celery, task: str, argument: object, queue: str) -> None:
     try:
-        app.send_task(task, args=[argument], queue=queue, retry=False, expires=3600)
+        app.send_task(task, args=[argument], queue=queue, retry=False)
     except (OperationalError, ConnectionError, TimeoutError) as error:
         raise QueueUnavailableError(f"Redis does not answer: {error}") from error

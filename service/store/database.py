@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, exc, text
 
 from service.errors import StoreUnavailableError
 
+__all__ = ["Connection", "Database"]
+
 CHANNEL = "tangent"
 
 

@@ -132,6 +132,12 @@ def add_event(connection: Connection, study_id: StudyId, kind: str, data: Mappin
     return int(connection.execute(statement, arguments).one().revision)
 
 
+def record_environment(connection: Connection, study_id: StudyId, data: Mapping[str, Any]) -> None:
+    """Add to what is recorded about how the study is run, such as the sampler's version; what stands there stays."""
+    statement = text("UPDATE studies SET environment = CAST(:data AS jsonb) || environment WHERE id = :id")
+    connection.execute(statement, {"id": study_id, "data": json.dumps(dict(data))})
+
+
 def end_study(connection: Connection, study_id: StudyId, state: str, reason: str | None = None) -> bool:
     """Move an active study to FINISHED, FAILED or CANCELLED; False where it had ended before.
 

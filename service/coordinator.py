@@ -1,0 +1,196 @@
+"""`python -m service.coordinator`: asks and tells for every active study, moves cells through their phases, sweeps.
+
+Several may run. A study is looked after by the one whose Postgres session holds its advisory lock, and everything that
+one writes goes through that very session: a coordinator that lost its session has lost its lock and cannot write.
+What it keeps in memory (records, searches) is rebuilt from the ledger whenever the lock is taken anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from celery import Celery
+
+from service import queue
+from service.config import Settings, load_settings
+from service.domain.trial import Outcome, StudyId
+from service.errors import QueueUnavailableError, StoreUnavailableError, TangentError
+from service.store import leases, locks, studies, workers
+from service.store.database import Connection, Database
+from service.study_work import StudyWork
+
+log = logging.getLogger("tangent.coordinator")
+
+_CATCHABLE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError)
+
+
+class Coordinator:
+    """One coordinator process.
+
+    `run` returns when `stop` is set. It survives the absence of Postgres and Redis: without Postgres it waits, without
+    Redis its hints are lost and the sweep repeats them.
+    """
+
+    def __init__(self, database: Database, app: Celery, settings: Settings) -> None:
+        self._database, self._app, self._settings = database, app, settings
+        self._woken = threading.Event()
+        self._work: dict[StudyId, StudyWork] = {}
+        self._next_sweep = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Look after studies until `stop` is set."""
+        threading.Thread(target=self._listen, args=(stop,), name="listen", daemon=True).start()
+        while not stop.is_set():
+            try:
+                with self._locked_session() as session:
+                    while not stop.is_set():
+                        self._turn(session)
+                        self._woken.wait(self._settings.poll.total_seconds())
+            except StoreUnavailableError as error:
+                log.warning("Postgres does not answer, trying again: %s", error)
+                stop.wait(1.0)
+
+    def wake(self) -> None:
+        """Look at the ledger now."""
+        self._woken.set()
+
+    @contextlib.contextmanager
+    def _locked_session(self) -> Iterator[Connection]:
+        with self._database.session() as session:
+            try:
+                yield session
+            finally:
+                self._work.clear()
+
+    def _listen(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                for batch in self._database.listen(self._settings.poll.total_seconds()):
+                    if any(_concerns_coordinator(payload) for payload in batch):
+                        self.wake()
+                    if stop.is_set():
+                        return
+            except StoreUnavailableError:
+                stop.wait(1.0)
+
+    def _turn(self, session: Connection) -> None:
+        self._woken.clear()
+        with session.begin():
+            active = studies.active_study_ids(session)
+        hints: dict[str, int] = {}
+        for study_id in active:
+            if (work := self._take(session, study_id)) is not None:
+                added = self._advance(session, work)
+                hints[work.study.queue] = hints.get(work.study.queue, 0) + added
+        for study_id in set(self._work) - set(active):
+            self._let_go(session, study_id)
+        self._announce(session, hints)
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + self._settings.sweep.total_seconds()
+            self._sweep(session)
+
+    def _take(self, session: Connection, study_id: StudyId) -> StudyWork | None:
+        if study_id not in self._work:
+            with session.begin():
+                if not locks.try_lock_study(session, study_id):
+                    return None
+                work = StudyWork.load(session, study_id)
+            self._work[study_id] = work
+        return self._work[study_id]
+
+    def _let_go(self, session: Connection, study_id: StudyId) -> None:
+        del self._work[study_id]
+        with session.begin():
+            locks.unlock_study(session, study_id)
+
+    def _advance(self, session: Connection, work: StudyWork) -> int:
+        try:
+            with session.begin():
+                n_added = work.advance(session)
+        except _CATCHABLE as error:
+            log.exception("study %s cannot go on", work.study_id)
+            with session.begin():
+                studies.end_study(session, work.study_id, "FAILED", f"the coordinator could not go on: {error}")
+            work.is_ended = True
+            return 0
+        if work.is_ended:
+            self._ask_for_report(work.study_id)
+        return n_added
+
+    def _ask_for_report(self, study_id: StudyId) -> None:
+        with contextlib.suppress(QueueUnavailableError):  # the API computes a report that is missing
+            queue.ask_for_report(self._app, study_id)
+
+    def _announce(self, session: Connection, hints: dict[str, int]) -> None:
+        if not any(hints.values()):
+            return
+        with session.begin():
+            depths = {depth.queue: depth for depth in workers.queue_depths(session)}
+        for name, n_added in hints.items():
+            n_slots = depths[name].n_slots if name in depths else 0
+            self._hint(name, min(n_added, max(1, n_slots)))
+
+    def _hint(self, name: str, n_hints: int) -> None:
+        try:
+            queue.announce_work(self._app, name, n_hints)
+        except QueueUnavailableError as error:
+            log.warning("%s; the next sweep repeats the hint", error)
+
+    def _sweep(self, session: Connection) -> None:
+        with session.begin():
+            if not locks.try_lock_sweep(session):
+                return
+            expired = leases.expired_trials(session)
+            for trial_id, attempt in expired:
+                state = leases.hand_back_trial(
+                    session, trial_id, attempt, outcome=Outcome.LOST, reason="the lease ended", only_expired=True
+                )
+                log.warning("attempt %s of trial id %s lost its lease; now %s", attempt, trial_id, state)
+            studies.cancel_stragglers(session)
+            workers.sweep_workers(session, 3 * self._settings.lease)
+            depths = workers.queue_depths(session)
+        for depth in depths:
+            idle = depth.n_slots - depth.n_running
+            if depth.n_claimable and idle > 0:
+                self._hint(depth.queue, min(depth.n_claimable, idle))
+        if expired:
+            self.wake()
+
+
+def _concerns_coordinator(payload: str) -> bool:
+    return json.loads(payload)[2] in ("submitted", "trial", "study")
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        settings = load_settings()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        database = Database(settings.require_database_url(), application_name="tangent-coordinator", pool_size=1)
+        coordinator = Coordinator(database, queue.make_app(settings.require_redis_url()), settings)
+    except TangentError as error:
+        sys.stderr.write(f"tangent: {error}\n")
+        return 1
+    stop = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        stop.set()
+        coordinator.wake()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    log.info("started")
+    coordinator.run(stop)
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
