@@ -102,8 +102,9 @@ def _unpack(node: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 def _digest(document: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(document.encode())
-    for name in sorted(tensors):
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
