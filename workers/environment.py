@@ -92,9 +92,9 @@ def code_revision() -> str:
 def content_key(run: Run, device_class: str, *, allowed: Iterable[str] = ()) -> str:
     """Name of a training by all that determines it: 64 hexadecimal digits. Equal keys need not run twice.
 
-    Hashed are the run with its options completed, the code of the loop, of its workload and of its optimizer, the
-    device class and the versions. Thread count and processor model are not: they change the last bits of a result and
-    not what it is a sample of.
+    Hashed are the run with its options completed, the code of the loop, of its workload and of its optimizer (of an
+    allow-listed class the file that defines it, and not what that imports), the device class and the versions. Thread
+    count and processor model are not: they change the last bits of a result and not what it is a sample of.
 
     Args:
         run: What is trained.

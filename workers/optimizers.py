@@ -97,6 +97,7 @@ def _hyperparameters(name: str, argument: inspect.Parameter) -> list[Hyperparame
         return [Hyperparameter("lr", default=value, low=0.0, is_low_open=True)]
     if default is argument.empty:
         raise InvalidPluginError(f"{name} needs an argument {argument.name!r} that no study could give")
+    # A whole default says nothing: `weight_decay=0` takes fractions.
     kinds = {bool: "bool", int: "float", float: "float", str: "str"}
     kind = kinds.get(type(default))
     return [] if kind is None else [Hyperparameter(argument.name, kind=kind, default=default)]

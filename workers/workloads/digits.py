@@ -6,6 +6,7 @@ validation split; 1,077 train.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -102,8 +103,9 @@ class _Digits(Workload):
         self.n_steps_per_epoch = len(self._training) // self._batch_size
         self.model = self._build(int(options["width"])).to(device)
 
+    @abstractmethod
     def _build(self, width: int) -> nn.Module:
-        raise NotImplementedError
+        """The network with freshly drawn weights, on the CPU."""
 
     def loss(self, epoch: int, index: int) -> Tensor:
         """Mean cross entropy of one batch; the examples beyond the last full batch of an epoch are left out."""
