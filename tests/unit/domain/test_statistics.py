@@ -46,6 +46,7 @@ class TestEffect:
         assert effect.interval_90.lower == pytest.approx(-0.2 - 2.919986 * 0.0577350, abs=1e-6)
         assert effect.p_value == pytest.approx(1 - math.sqrt(12 / 14))
 
+    @settings(deadline=None)
     @given(st.lists(ratios, min_size=2, max_size=12).filter(lambda d: np.std(d) > 1e-6))
     def test_equals_scipys_one_sample_t(self, means):
         effect, oracle = estimate_effect(means), stats.ttest_1samp(means, 0.0)
@@ -54,6 +55,7 @@ class TestEffect:
             expected = oracle.confidence_interval(level)
             assert (interval.lower, interval.upper) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
+    @settings(deadline=None)
     @given(st.lists(ratios, min_size=1, max_size=9), st.booleans(), st.randoms())
     def test_no_order_matters_and_negation_mirrors(self, means, is_anytime_valid, random):
         effect = estimate_effect(means, is_anytime_valid=is_anytime_valid)
@@ -157,7 +159,7 @@ class TestHolm:
         yield
         gc.unfreeze()
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
     def test_equals_statsmodels(self, p_values):
         assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)
@@ -173,6 +175,7 @@ class TestClopperPearson:
         rate = clopper_pearson(0, 10)
         assert rate.interval_95 == Interval(0.0, pytest.approx(1 - 0.025**0.1))
 
+    @settings(deadline=None)
     @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
     def test_equals_statsmodels(self, count_and_n):
         interval = clopper_pearson(*count_and_n).interval_95
@@ -214,6 +217,7 @@ class TestExpectedBest:
 
 
 class TestPlanning:
+    @settings(deadline=None)
     @given(st.floats(0.01, 1), st.integers(2, 40), st.floats(0.02, 0.3), st.booleans())
     def test_further_replicates_are_the_fewest_that_reach_the_margin(self, sd, n, margin, anytime):
         critical = mixture_critical if anytime else t_critical
