@@ -106,8 +106,8 @@ class AdamP(TangentOptimizer):
             [state["exp_avg_sq"] for state in states],
             [state["step"] for state in states],
             records,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
+            beta1=float(group["betas"][0]),
+            beta2=float(group["betas"][1]),
             **{name: group[name] for name in self.hyperparameters if name != "betas"},
         )
 

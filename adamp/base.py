@@ -7,10 +7,10 @@ from typing import Any, ClassVar, overload
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.optimizer import StateDict, required
+from torch.optim.optimizer import StateDict
 
 from adamp import checkpoints
-from adamp.checks import check_gradients, check_hyperparameters, check_names, check_parameters
+from adamp.checks import check_gradients, check_hyperparameters, check_names, check_parameters, is_missing
 from adamp.diagnostics import ParameterDiagnostics, StepRecord, new_record, read_record
 from adamp.functional import arithmetic_dtype
 
@@ -26,7 +26,7 @@ class TangentOptimizer(Optimizer):
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._records = {}
-        given = {name: value for name, value in defaults.items() if value is not required}
+        given = {name: value for name, value in defaults.items() if not is_missing(value)}
         check_hyperparameters(type(self).__name__, given)
         super().__init__(params, defaults)
 

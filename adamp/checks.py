@@ -81,6 +81,11 @@ def check_gradients(optimizer: str, params: Iterable[Tensor]) -> None:
             )
 
 
+def is_missing(value: object) -> bool:
+    """True for torch's placeholder of a value without default; by type, because copies of it lose identity."""
+    return isinstance(value, type(required))
+
+
 def _refuse(optimizer: str, name: str, value: object, rule: str) -> None:
     raise ValueError(f"{optimizer}: {name} must be {rule}, got {value!r}.")
 
@@ -90,7 +95,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check_lr(name: str, value: Any, optimizer: str) -> None:
-    if value is required:
+    if is_missing(value):
         raise ValueError(f"{optimizer} has no default learning rate: give lr, or give it in every group.")
     if isinstance(value, Tensor):
         if value.numel() != 1 or not value.is_floating_point():

@@ -1,5 +1,6 @@
 """Every refusal names the rule, the value and the way out, and comes before anything is touched."""
 
+import copy
 import inspect
 import math
 
@@ -54,6 +55,12 @@ def test_a_group_may_carry_keys_of_its_own():
 
 def test_lr_may_be_given_per_group_only():
     assert SGDP([{"params": params(), "lr": 0.1}]).param_groups[0]["lr"] == 0.1
+
+
+def test_a_copied_optimizer_still_wants_lr_for_a_new_group():
+    twin = copy.deepcopy(SGDP([{"params": params(), "lr": 0.1}]))
+    with pytest.raises(ValueError, match="SGDP has no default learning rate"):
+        twin.add_param_group({"params": params()})
 
 
 def test_named_parameters_are_accepted():
