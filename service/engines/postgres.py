@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -27,7 +27,6 @@ SUPERUSER = "tangent"
 DATABASE = "tangent"
 _PORT = 5432  # part of the socket's file name only
 _NEW_CLUSTER_BYTES = 150 * 2**20
-_IMMEDIATE_PATIENCE_S = 5.0
 _DEFAULTS = {
     "max_connections": "200",
     "shared_buffers": "64MB",
@@ -80,7 +79,8 @@ class PostgresServer:
                 `fsync=off` also makes the data folder without waiting for the disk: for tests only.
         """
         self._home = EngineHome(home)
-        self._process = RecordedProcess(self._home, "postgres", "PostgreSQL", log)
+        signals = (signal.SIGINT, signal.SIGQUIT)
+        self._process = RecordedProcess(self._home, "postgres", "PostgreSQL", log=log, signals=signals)
         self._settings = dict(extra_settings or {})
 
     def start(self, *, deadline_s: float = 60) -> PostgresHandle:
@@ -100,16 +100,14 @@ class PostgresServer:
             else:
                 _refuse_other_major(place.root)
             bin_dir = reachable_postgres_bin(place.account, place.root / "engines")
-            socket_dir = self._home.socket_dir(place)
             password = self._home.secret("postgres", must_exist=data.exists())
             if not data.exists():
                 self._create_cluster(place, bin_dir, password, deadline)
-            pid = self._start_server(place, bin_dir, socket_dir, deadline)
-            return PostgresHandle(socket_dir, _PORT, SUPERUSER, password, DATABASE, pid, bin_dir, data)
+            return self._start_server(place, bin_dir, deadline)
 
     def stop(self, *, deadline_s: float = 20) -> None:
-        """Stop it, if it runs: fast shutdown, after `deadline_s` immediate shutdown, and 5 s later SIGKILL."""
-        self._process.stop([(signal.SIGINT, deadline_s), (signal.SIGQUIT, _IMMEDIATE_PATIENCE_S)])
+        """Stop it, if it runs: fast shutdown, after `deadline_s` immediate shutdown, at most 5 s later SIGKILL."""
+        self._process.stop(deadline_s)
 
     def is_running(self) -> bool:
         """Tell whether the recorded process runs."""
@@ -128,26 +126,37 @@ class PostgresServer:
                 options.append("--no-sync")
             argv: list[str | Path] = [bin_dir / "initdb", "-D", draft, "-U", SUPERUSER, *options]
             run_tool(argv, account=place.account, timeout_s=deadline - time.monotonic())
-        _create_database(place, bin_dir, draft, deadline)
+        fsync = self._settings.get("fsync", "on")
+        _create_database(
+            [bin_dir / "postgres", "--single", "-D", draft, "-c", f"fsync={fsync}", "postgres"], place, deadline
+        )
         draft.rename(place.root / DATA_FOLDER)
 
-    def _start_server(self, place: Place, bin_dir: Path, socket_dir: Path, deadline: float) -> int:
-        data = place.root / DATA_FOLDER
-        # The last setting wins, so ours stand after the caller's.
-        settings = _DEFAULTS | self._settings | _socket_settings(socket_dir)
-        argv: list[str | Path] = [bin_dir / "postgres", "-D", data]
-        for name, value in settings.items():
-            argv += ["-c", f"{name}={value}"]
+    def _start_server(self, place: Place, bin_dir: Path, deadline: float) -> PostgresHandle:
         while True:
             try:
-                return self._process.start(
-                    argv, account=place.account, is_ready=lambda pid: _is_ready(data, pid), deadline=deadline
-                )
+                return self._try_server(place, bin_dir, deadline)
             except EngineError as error:
                 # After a postmaster's SIGKILL its children need a moment to notice.
                 if "pre-existing shared memory block" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+    def _try_server(self, place: Place, bin_dir: Path, deadline: float) -> PostgresHandle:
+        data = place.root / DATA_FOLDER
+        socket_dir = self._home.socket_dir(place)
+        # The folder is this home's alone, and nobody runs; PostgreSQL would trust the pid in a stale lock.
+        for name in (f".s.PGSQL.{_PORT}", f".s.PGSQL.{_PORT}.lock"):
+            (socket_dir / name).unlink(missing_ok=True)
+        argv: list[str | Path] = [bin_dir / "postgres", "-D", data]
+        # The last setting wins, so ours stand after the caller's.
+        for name, value in (_DEFAULTS | self._settings | _socket_settings(socket_dir)).items():
+            argv += ["-c", f"{name}={value}"]
+        pid = self._process.start(
+            argv, account=place.account, is_ready=lambda pid: _is_ready(data, pid), deadline=deadline
+        )
+        password = self._home.secret("postgres")
+        return PostgresHandle(socket_dir, _PORT, SUPERUSER, password, DATABASE, pid, bin_dir, data)
 
 
 def _socket_settings(socket_dir: Path) -> dict[str, str]:
@@ -161,10 +170,10 @@ def _socket_settings(socket_dir: Path) -> dict[str, str]:
     }
 
 
-def _create_database(place: Place, bin_dir: Path, data: Path, deadline: float) -> None:
+def _create_database(single_user: Sequence[str | Path], place: Place, deadline: float) -> None:
     """Make the database in single-user mode, which needs no password."""
     said = run_tool(
-        [bin_dir / "postgres", "--single", "-D", data, "postgres"],
+        single_user,
         account=place.account,
         commands=f"CREATE DATABASE {DATABASE}\n",
         timeout_s=deadline - time.monotonic(),
@@ -206,8 +215,8 @@ def _refuse_running(data: Path) -> None:
         return
     if _is_postmaster(int(pid_line), data):
         raise EngineError(f"{data} belongs to a running PostgreSQL (process {int(pid_line)}); stop that one first.")
-    # Usual in a restarted container. PostgreSQL would refuse; our own pid, its parent's, it takes for a stale one,
-    # and goes on to its other check (shared memory), which deleting the file would skip.
+    # Usual in a container: pids begin anew at its restart, and zombies stay. PostgreSQL would refuse. Our own pid, its
+    # parent's, it takes for stale, and goes on to its other check (shared memory), which deleting the file would skip.
     # O_NOFOLLOW: the folder is the account's, and root writes here.
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as out:
         out.write(f"{os.getpid()}\n{rest}")
@@ -225,7 +234,7 @@ def _is_postmaster(pid: int, data: Path) -> bool:
 
 def _refuse_other_major(root: Path) -> None:
     for other in sorted(root.glob("pg[0-9]*")):
-        if other.name != DATA_FOLDER and (other / "PG_VERSION").is_file():
+        if other.name[2:].isdigit() and other.name != DATA_FOLDER and (other / "PG_VERSION").is_file():
             raise EngineError(
                 f"{other} was made by another major version than PostgreSQL {PG_MAJOR}, which is installed; "
                 "dump it with its own version, or move it away to start afresh."

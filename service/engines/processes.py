@@ -16,8 +16,11 @@ from service.engines.privileges import Account, engine_environment, ids_of
 from service.errors import EngineError
 
 _POLL_S = 0.02
+_TOOL_PATIENCE_S = 2.0
 # psutil derives start times from the boot time, which clock corrections move by fractions of a second.
 _SAME_START_S = 1.0
+# An ended child stays a zombie until its parent asks; whichever object of ours started it, `find` asks.
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class ProcessIdentity:
 
     def find(self) -> psutil.Process | None:
         """Return the process while it runs; None once it ended (a zombie has) or where the pid is another's now."""
+        child = _children.get(self.pid)
+        if child is not None and child.poll() is not None:
+            del _children[self.pid]
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started) > _SAME_START_S:
@@ -65,20 +71,8 @@ def launch(
         log: Receives standard output and error.
         config: Written to the engine's standard input, which is then closed; at most a pipe's buffer (4096 bytes).
     """
-    user, group, extra_groups = ids_of(account)
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        cwd="/",
-        env=engine_environment(),
-        start_new_session=True,
-        umask=0o077,
-        user=user,
-        group=group,
-        extra_groups=extra_groups,
-    )
+    child = _spawn(argv, account, log)
+    _children[child.pid] = child
     assert child.stdin is not None  # noqa: S101 (PIPE above)
     # A child that died at once has closed the pipe; the caller sees its exit.
     with contextlib.suppress(BrokenPipeError), child.stdin:
@@ -93,30 +87,17 @@ def run_tool(argv: Sequence[str | Path], *, account: Account | None, commands: s
         EngineError: It failed, or needed more than `timeout_s`.
     """
     tool = Path(argv[0]).name
-    user, group, extra_groups = ids_of(account)
-    try:
-        done = subprocess.run(
-            argv,
-            input=commands.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env=engine_environment(),
-            timeout=max(timeout_s, 0.1),
-            check=False,
-            start_new_session=True,
-            umask=0o077,
-            user=user,
-            group=group,
-            extra_groups=extra_groups,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(
-            f"{tool} needed more than {timeout_s:.0f} s; is the machine or its disk overloaded?"
-        ) from error
-    said = done.stdout.decode(errors="replace")
-    if done.returncode != 0:
-        raise EngineError(f"{tool} failed (exit code {done.returncode}): {_tail(said)}.")
+    with _spawn(argv, account, subprocess.PIPE) as child:
+        try:
+            answer, _ = child.communicate(commands.encode(), max(timeout_s, 0.1))
+        except BaseException as error:
+            _end_tool(child)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise EngineError(f"{tool} needed more than {timeout_s:.1f} s; is the disk overloaded?") from error
+            raise
+    said = answer.decode(errors="replace")
+    if child.returncode != 0:
+        raise EngineError(f"{tool} failed (exit code {child.returncode}): {_tail(said)}.")
     return said
 
 
@@ -164,6 +145,37 @@ def last_lines(path: Path, start: int, n_lines: int = 5) -> str:
     with path.open("rb") as log:
         log.seek(start)
         return _tail(log.read().decode(errors="replace"), n_lines)
+
+
+def _spawn(argv: Sequence[str | Path], account: Account | None, output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
+    user, group, extra_groups = ids_of(account)
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        env=engine_environment(),
+        start_new_session=True,
+        umask=0o077,
+        user=user,
+        group=group,
+        extra_groups=extra_groups,
+    )
+
+
+def _end_tool(child: "subprocess.Popen[bytes]") -> None:
+    """End a tool and its children, in good order first: initdb's would go on writing, and SIGKILL leaves
+    shared memory.
+    """
+    if child.poll() is not None:
+        return
+    tool = ProcessIdentity.of(child.pid)
+    processes = [tool, *children_of(tool)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in filter(None, [identity.find() for identity in processes]):
+            _send(process, number)
+        wait_until_gone(processes, _TOOL_PATIENCE_S)
 
 
 def _tail(text: str, n_lines: int = 5) -> str:

@@ -22,13 +22,17 @@ from service.engines.processes import (
 from service.errors import EngineError
 
 _POLL_S = 0.02
+_AT_ONCE_PATIENCE_S = 5.0
 _KILL_PATIENCE_S = 5.0
+_LOCK_PATIENCE_S = 10.0
 
 
 class RecordedProcess:
     """The process of one engine of one home, whichever process of ours started it."""
 
-    def __init__(self, home: EngineHome, name: str, title: str, log: Path) -> None:
+    def __init__(
+        self, home: EngineHome, name: str, title: str, *, log: Path, signals: tuple[signal.Signals, signal.Signals]
+    ) -> None:
         """Name it.
 
         Args:
@@ -36,18 +40,17 @@ class RecordedProcess:
             name: Its key in the record.
             title: What the user calls it.
             log: Receives its output; created with mode 0600.
+            signals: Ask it to stop in good order, and at once.
         """
         self.home = home
         self.name = name
         self.title = title
         self.log = log
-        self._child: subprocess.Popen[bytes] | None = None
+        self._orderly, self._at_once = signals
 
     def find(self) -> ProcessIdentity | None:
         """Return the recorded process while it runs."""
         recorded = self.home.read().processes.get(self.name)
-        if self._child is not None:
-            self._child.poll()
         return recorded if recorded is not None and recorded.find() else None
 
     def start(
@@ -76,36 +79,41 @@ class RecordedProcess:
         """
         with open_log(self.log) as log:
             log_start = os.fstat(log.fileno()).st_size
-            self._child = launch(argv, account=account, log=log, config=config)
-        identity = ProcessIdentity.of(self._child.pid)
+            child = launch(argv, account=account, log=log, config=config)
+        identity = ProcessIdentity.of(child.pid)
         try:
             self.home.remember(self.name, identity)
-            self._wait_until_ready(self._child, is_ready, deadline, log_start)
+            self._wait_until_ready(child, is_ready, deadline, log_start)
         except BaseException:
-            self._end(identity, [(signal.SIGKILL, _KILL_PATIENCE_S)])
+            self._end(identity, _AT_ONCE_PATIENCE_S, orderly=False)
             self.home.forget(self.name)
             raise
-        return self._child.pid
+        return child.pid
 
-    def stop(self, steps: Sequence[tuple[signal.Signals, float]]) -> bool:
-        """Send each signal in turn and wait its seconds, then SIGKILL; says whether it ran. Not under the lock."""
+    def stop(self, patience_s: float) -> bool:
+        """Stop it in good order, after `patience_s` at once, at most 5 s later by SIGKILL; not under the lock.
+
+        Returns:
+            Whether it ran.
+        """
         recorded = self.home.read().processes.get(self.name)
         if recorded is None:
             return False
-        was_running = self._end(recorded, [*steps, (signal.SIGKILL, _KILL_PATIENCE_S)])
-        with self.home.lock(time.monotonic() + _KILL_PATIENCE_S):
+        was_running = self._end(recorded, patience_s, orderly=True)
+        with self.home.lock(time.monotonic() + _LOCK_PATIENCE_S):
             if self.home.read().processes.get(self.name) == recorded:
                 self.home.forget(self.name)
         return was_running
 
-    def _end(self, identity: ProcessIdentity, steps: Sequence[tuple[signal.Signals, float]]) -> bool:
+    def _end(self, identity: ProcessIdentity, patience_s: float, *, orderly: bool) -> bool:
         children = children_of(identity)
+        steps = [(self._at_once, min(patience_s, _AT_ONCE_PATIENCE_S)), (signal.SIGKILL, _KILL_PATIENCE_S)]
+        if orderly:
+            steps.insert(0, (self._orderly, patience_s))
         was_running = stop_process(identity, steps)
         wait_until_gone(children, 1.0)
         for child in children:
             stop_process(child, [(signal.SIGKILL, _KILL_PATIENCE_S)])
-        if self._child is not None:
-            self._child.poll()
         return was_running
 
     def _wait_until_ready(

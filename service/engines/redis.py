@@ -45,7 +45,8 @@ class RedisServer:
 
     def __init__(self, home: Path, *, log: Path) -> None:
         self._home = EngineHome(home)
-        self._process = RecordedProcess(self._home, "redis", "Redis", log)
+        signals = (signal.SIGTERM, signal.SIGKILL)
+        self._process = RecordedProcess(self._home, "redis", "Redis", log=log, signals=signals)
 
     def start(self, *, deadline_s: float = 20) -> RedisHandle:
         """Start it and wait until it answers.
@@ -75,7 +76,7 @@ class RedisServer:
 
     def stop(self, *, deadline_s: float = 10) -> None:
         """Stop it, if it runs: SIGTERM, and after `deadline_s` SIGKILL."""
-        self._process.stop([(signal.SIGTERM, deadline_s)])
+        self._process.stop(deadline_s)
 
     def is_running(self) -> bool:
         """Tell whether the recorded process runs."""
