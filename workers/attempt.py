@@ -1,0 +1,241 @@
+"""One attempt of a trial: from its claim, through training under a lease, to one of its ends in the ledger."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from service.domain.trial import Outcome, Phase
+from service.errors import StoreUnavailableError
+from service.store.database import Database
+from service.store.leases import (
+    Claim,
+    Finish,
+    finish_trial,
+    hand_back_trial,
+    note_resumed,
+    renew_lease,
+    save_checkpoint,
+)
+from workers import checkpoint
+from workers.checkpoint_folder import CheckpointFolder
+from workers.environment import content_key
+from workers.lease import CancelledError, Lease, LeaseLostError
+from workers.logs import Tail, storable
+from workers.patience import persist
+from workers.training import Interrupted, Measurement, Result, Run, Start, is_out_of_memory, train
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_LAST_PATIENCE_S = 4.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every attempt of a slot needs.
+
+    Attributes:
+        device: For torch: "cpu" or "cuda".
+        device_class: The most special class, such as "cuda:H200".
+        lease: Length of a lease.
+        checkpoint_every_s: Seconds between checkpoints.
+        allowed: "module:Class" names beside the built-in ones.
+        stopping: Set when the slot has to stop.
+        tail: Receives what the slot prints and logs.
+    """
+
+    database: Database
+    checkpoints: CheckpointFolder
+    device: str
+    device_class: str
+    lease: timedelta
+    checkpoint_every_s: float
+    allowed: tuple[str, ...]
+    stopping: threading.Event
+    tail: Tail
+
+
+def run_of(claim: Claim, device: str) -> Run:
+    """What a claimed trial trains."""
+    workload = claim.spec["workload"]
+    return Run(
+        workload=workload["name"],
+        options=workload["options"],
+        optimizer=claim.optimizer,
+        params=claim.params,
+        seed=claim.seed,
+        device=device,
+        reads_test_set=claim.phase is Phase.CONFIRM,
+    )
+
+
+def execute(claim: Claim, place: Workplace) -> bool:
+    """Train a claimed trial and write how it ended.
+
+    Returns:
+        False where the training raised an exception, after which this process is better replaced: its memory may be
+        full, its GPU context broken, its modules changed.
+
+    Raises:
+        StoreUnavailableError: The slot has to stop, and Postgres did not answer in the seconds that were left.
+    """
+    place.tail.clear()
+    attempt = _Attempt(claim, place)
+    _log.info("trial %d, attempt %d: %s", claim.trial_id, claim.attempt, claim.optimizer)
+    try:
+        attempt.train()
+    except Interrupted as stop:
+        attempt.release(stop)
+    except LeaseLostError as error:
+        _log.warning("%s; it is given up", error)
+    except CancelledError as error:
+        attempt.finish(Finish(Outcome.CANCELLED, reason=str(error)))
+    except StoreUnavailableError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a workload may raise anything)
+        attempt.fail(error)
+        return False
+    return True
+
+
+class _Attempt:
+    """The observer of a training, and the writer of its end."""
+
+    def __init__(self, claim: Claim, place: Workplace) -> None:
+        self._claim = claim
+        self._place = place
+        self._lease = Lease(place.database, claim, place.lease)
+        self._run = run_of(claim, place.device)
+        self._path = place.checkpoints.file(claim.trial_id, claim.attempt)
+        self._step = 0
+        self._is_saving = False
+        self._saved_at = time.monotonic()
+        self._why_anew = ""
+
+    def train(self) -> None:
+        """Train to the end and write the result; every other end is an exception."""
+        claim, place = self._claim, self._place
+        if claim.attempt > 1:
+            self._why_anew = place.checkpoints.adopt(claim.checkpoint, self._path)
+        with self._lease:
+            result = train(self._run, self, checkpoint=self._path, allowed=place.allowed)
+        self.finish(_finish_of(result, content_key(self._run, place.device_class, allowed=place.allowed)))
+
+    def started(self, start: Start) -> None:
+        """Say on the attempt where it begins, unless it is the first."""
+        claim, self._step = self._claim, start.step
+        if claim.attempt > 1:
+            if start.step == 0:
+                _log.warning("trial %d restarts at step 0: %s", claim.trial_id, self._why_anew or start.note)
+            self._lease.note(lambda connection: note_resumed(connection, claim.trial_id, claim.attempt, start.step))
+
+    def measured(self, measurement: Measurement) -> None:
+        """Keep a measurement for the next renewal."""
+        self._lease.add(vars(measurement))
+
+    def should_stop(self) -> bool:
+        """Raise where the trial is lost or cancelled; True where the slot has to stop."""
+        if self._is_saving:
+            self._note_saved()
+        self._step += 1
+        self._lease.check()
+        self._is_saving = self._place.stopping.is_set()
+        return self._is_saving
+
+    def wants_checkpoint(self) -> bool:
+        """True where one is due and the measurements before it are in the ledger, so that none is ever missing."""
+        is_due = time.monotonic() - self._saved_at >= self._place.checkpoint_every_s
+        if is_due:
+            self._saved_at = time.monotonic()
+            self._is_saving = self._lease.save_now()
+        return self._is_saving
+
+    def _note_saved(self) -> None:
+        claim, document = self._claim, self._place.checkpoints.describe(self._path, self._step)
+        self._is_saving = False
+        self._lease.note(lambda connection: save_checkpoint(connection, claim.trial_id, claim.attempt, document))
+        self._lease.save_soon()
+
+    def release(self, stop: Interrupted) -> None:
+        """Give the trial back in good order, to be resumed where it stopped."""
+        document = self._place.checkpoints.describe(self._path, stop.step) if stop.is_saved else None
+        reason = f"the worker stopped after step {stop.step}"
+        self._end(lambda c: self._hand_back(c, outcome=None, reason=reason, checkpoint=document), "hand back")
+
+    def finish(self, finish: Finish) -> None:
+        """End the trial, and remove its checkpoints."""
+        claim = self._claim
+        measurements, notes = self._lease.leftovers()
+        finish = replace(finish, measurements=measurements)
+
+        def write(connection: Any) -> bool:
+            for note in notes:
+                note(connection)
+            return finish_trial(connection, claim.trial_id, claim.attempt, finish)
+
+        if self._end(write, "finish"):
+            self._place.checkpoints.remove(claim.trial_id)
+
+    def fail(self, error: BaseException) -> None:
+        """Write an exception: memory and disk are the infrastructure's fault, all else is the workload's."""
+        told: dict[str, Any] = {
+            "reason": reason_of(error),
+            "traceback": storable("".join(traceback.format_exception(error))),
+            "log_tail": storable(self._place.tail.text()),
+        }
+        _log.error("trial %d failed: %s", self._claim.trial_id, told["reason"])
+        if is_out_of_memory(error):
+            self._end(lambda c: self._hand_back(c, outcome=Outcome.OUT_OF_MEMORY, **told), "hand back")
+        elif isinstance(error, OSError) and _was_raised_in(checkpoint.__name__, error):
+            told["reason"] = f"the checkpoint cannot be written: {told['reason']}"
+            self._end(lambda c: self._hand_back(c, outcome=Outcome.LOST, **told), "hand back")
+        else:
+            self.finish(Finish(Outcome.WORKLOAD_ERROR, **told))
+
+    def _hand_back(self, connection: Any, **end: Any) -> object:
+        """Save what is left to be saved, then hand the trial back."""
+        claim = self._claim
+        measurements, notes = self._lease.leftovers()
+        renew_lease(connection, claim.trial_id, claim.attempt, self._place.lease, measurements)
+        for note in notes:
+            note(connection)
+        return hand_back_trial(connection, claim.trial_id, claim.attempt, **end)
+
+    def _end(self, write: Callable[[Any], T], verb: str) -> T:
+        claim, place = self._claim, self._place
+        what = f"{verb} trial {claim.trial_id}"
+        answer = persist(place.database, write, stopping=place.stopping, patience_s=_LAST_PATIENCE_S, what=what)
+        if not answer:
+            _log.warning("attempt %d of trial %d came too late: nothing was written", claim.attempt, claim.trial_id)
+        return answer
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one line."""
+    message = str(error).strip().partition("\n")[0]
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return storable(text[:500]) or ""
+
+
+def _was_raised_in(module: str, error: BaseException) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == module for frame, _ in frames)
+
+
+def _finish_of(result: Result, key: str) -> Finish:
+    return Finish(
+        outcome=result.outcome,
+        value=result.value,
+        test_value=result.test_value,
+        metrics=result.metrics,
+        n_steps=result.n_steps,
+        duration_s=result.duration_s,
+        cpu_s=result.cpu_s,
+        content_key=key,
+    )

@@ -1,0 +1,71 @@
+"""The folder of checkpoints: one file per attempt, found again by the next attempt, removed when the trial has ended.
+
+Each attempt has a file of its own, so that one that has lost its lease cannot spoil the file of its successor.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from service.config import Settings
+
+
+class CheckpointFolder:
+    """Files of one worker's slots; the folder is made with the first file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+
+    @classmethod
+    def of(cls, settings: Settings) -> CheckpointFolder:
+        """The folder that the settings name, or `checkpoints` in the home of the instance."""
+        return cls(settings.checkpoint_dir or (settings.home or Path(".tangent")) / "checkpoints")
+
+    def file(self, trial_id: int, attempt: int) -> Path:
+        """Where an attempt writes."""
+        return self._path / f"trial-{trial_id}-attempt-{attempt}.safetensors"
+
+    def describe(self, path: Path, step: int) -> dict[str, Any]:
+        """What the ledger keeps of a checkpoint."""
+        return {"host": socket.gethostname(), "path": str(path), "step": step}
+
+    def adopt(self, described: Mapping[str, Any] | None, path: Path) -> str:
+        """Put an earlier attempt's checkpoint where this attempt's own will be.
+
+        Args:
+            described: As `describe` gave it, or None.
+            path: This attempt's file, which does not exist yet.
+
+        Returns:
+            Why there is nothing to resume from, or "".
+        """
+        if described is None:
+            return "no checkpoint was written before"
+        source = Path(str(described["path"]))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            _link_or_copy(source, path)
+        except OSError as error:
+            return f"the checkpoint {source} of {described['host']} cannot be read here: {error.strerror}"
+        return ""
+
+    def remove(self, trial_id: int) -> None:
+        """Delete the files of all attempts of a trial that lie in this folder."""
+        for path in self._path.glob(f"trial-{trial_id}-attempt-*.safetensors"):
+            path.unlink(missing_ok=True)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Link where the disk is the same: a checkpoint is replaced and never written in place."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,82 @@
+"""The worker's row in the ledger: written at the start, renewed by a thread, closed at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from service.errors import StoreUnavailableError
+from service.store.database import Database
+from service.store.workers import Registration, heartbeat, register_worker, sign_off
+from workers.patience import persist
+
+_log = logging.getLogger(__name__)
+
+
+def registration_of(worker_id: UUID, queues: Sequence[str], n_slots: int, found: Mapping[str, Any]) -> Registration:
+    """What a worker says of itself, from what was probed."""
+    devices = {name: None for device in found["devices"] for name in device}
+    return Registration(
+        worker_id=worker_id,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        queues=tuple(queues),
+        devices=tuple(devices) if n_slots else (),
+        n_slots=n_slots,
+        code_revision=found["code_revision"],
+        optimizers=found["optimizers"],
+        workloads=found["workloads"],
+        environment=found["environment"],
+    )
+
+
+class Presence:
+    """Says in the ledger that the worker lives, from `start` to `end`."""
+
+    def __init__(self, database: Database, registration: Registration, period: timedelta) -> None:
+        self._database = database
+        self._registration = registration
+        self._period_s = period.total_seconds()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def start(self, stopping: threading.Event) -> str:
+        """Register; returns the id of the environment. Waits for Postgres until `stopping` is set."""
+        environment_id = persist(
+            self._database,
+            lambda connection: register_worker(connection, self._registration),
+            stopping=stopping,
+            what="register this worker",
+        )
+        self._thread.start()
+        return environment_id
+
+    def end(self) -> None:
+        """Sign off, unless Postgres does not answer; silence says the same a little later."""
+        self._ending.set()
+        try:
+            with self._database.transaction() as connection:
+                sign_off(connection, self._registration.worker_id)
+        except StoreUnavailableError as error:
+            _log.warning("cannot sign off: %s", error)
+
+    def _beat(self) -> None:
+        is_silent = False
+        while not self._ending.wait(self._period_s):
+            try:
+                with self._database.transaction() as connection:
+                    if heartbeat(connection, self._registration.worker_id) is None:
+                        register_worker(connection, self._registration)
+                is_silent = False
+            except StoreUnavailableError as error:
+                if not is_silent:
+                    _log.warning("Postgres does not answer: %s", error)
+                is_silent = True
+            except Exception:  # noqa: BLE001 (a worker that cannot speak may still train)
+                _log.exception("the heartbeat failed")
