@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, exc, text
+from sqlalchemy import Connection, create_engine, exc, text
 
 from service.errors import ConfigurationError, StoreUnavailableError
 
@@ -49,6 +49,11 @@ def current_revision(url: str) -> str | None:
         raise StoreUnavailableError(str(error.orig).strip().partition("\n")[0]) from error
     finally:
         engine.dispose()
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision of the ledger at the other end of a connection, None where it is empty."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def _run(url: str, work: Callable[[Config], None]) -> None:

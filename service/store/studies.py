@@ -23,6 +23,7 @@ class StudyRow:
     Attributes:
         revision: Number of the study's last event.
         counts: Trials by state, such as {"n_waiting": 3}; `n_diverged` are among `n_complete`.
+        environment: What was recorded when the study was submitted and started.
     """
 
     id: StudyId
@@ -35,6 +36,7 @@ class StudyRow:
     parent_id: StudyId | None
     revision: int
     counts: Mapping[str, int]
+    environment: Mapping[str, Any]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -240,9 +242,47 @@ def progress_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any
     return [dict(row) for row in connection.execute(statement, {"id": study_id}).mappings()]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast a study runs, by Postgres's clock.
+
+    Attributes:
+        n_counted: Trials that finished, diverged or were pruned.
+        busy_s: Seconds of training of those.
+        wall_s: From the study's first start to its end, or to now.
+        n_recent: Of the latest finished trials, at most 40.
+        recent_s: From the earliest of those to now.
+    """
+
+    n_counted: int
+    busy_s: float
+    wall_s: float
+    n_recent: int
+    recent_s: float
+
+
+def pace_of(connection: Connection, study_id: StudyId) -> Pace:
+    """How fast the study runs; all zero before a trial has finished."""
+    statement = text("""
+        WITH counted AS (
+            SELECT duration_s, finished_at FROM trials
+            WHERE study_id = :id AND outcome IN ('finished', 'diverged', 'pruned')
+        ), recent AS (SELECT finished_at FROM counted ORDER BY finished_at DESC LIMIT 40)
+        SELECT (SELECT count(*) FROM counted) AS n_counted,
+               (SELECT coalesce(sum(duration_s), 0) FROM counted) AS busy_s,
+               coalesce(extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - s.started_at), 0)::float
+                   AS wall_s,
+               (SELECT count(*) FROM recent) AS n_recent,
+               (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(finished_at)), 0)::float FROM recent)
+                   AS recent_s
+        FROM studies s WHERE s.id = :id
+    """)
+    return Pace(**connection.execute(statement, {"id": study_id}).mappings().one())
+
+
 def _study_row(row: RowMapping) -> StudyRow:
     counts = {name: row[name] for name in _COUNTERS}
-    same = ("id", "name", "state", "reason", "spec_hash", "code_revision", "parent_id", "revision")
+    same = ("id", "name", "state", "reason", "spec_hash", "code_revision", "parent_id", "revision", "environment")
     moments = ("created_at", "started_at", "finished_at")
     fields = {name: row[name] for name in (*same, *moments)}
     return StudyRow(study=Study.from_dict(row["spec"]), counts=counts, **fields)

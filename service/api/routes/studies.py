@@ -1,0 +1,136 @@
+"""Routes of studies: submit, list, show, cancel, report, export."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+
+from service import exports, reports, studies
+from service.api.bodies import YAML_TYPES, read_document
+from service.api.context import Ledger, StudyPath
+from service.api.pages import make_token, read_token
+from service.api.schemas import StudyFile, check_study_file
+from service.api.views import (
+    StudyDetail,
+    StudyPage,
+    SubmittedView,
+    ValidationView,
+    study_detail,
+    study_summary,
+    validation_view,
+)
+from service.domain.trial import StudyId
+
+router = APIRouter(prefix="/studies", tags=["studies"])
+
+_SCHEMA = {"$ref": "#/components/schemas/StudyFile"}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": f"A study file, as JSON or as YAML 1.2. {StudyFile.__doc__}",
+        "content": {"application/json": {"schema": _SCHEMA}, YAML_TYPES[0]: {"schema": _SCHEMA}},
+    }
+}
+
+
+class StudyState(StrEnum):
+    """Where a study stands."""
+
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class ExportFormat(StrEnum):
+    """Forms of an export."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+async def _study_file(request: Request) -> dict[str, Any]:
+    body = await request.body()
+    document = await run_in_threadpool(read_document, body, request.headers.get("content-type", ""))
+    return check_study_file(document)
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=SubmittedView,
+    responses={200: {"model": ValidationView, "description": "With validate_only: what the study would cost."}},
+    openapi_extra=_BODY,
+    summary="Submit a study",
+)
+def submit_study(
+    ledger: Ledger,
+    response: Response,
+    document: Annotated[dict[str, Any], Depends(_study_file)],
+    validate_only: Annotated[bool, Query(description="Check the file and say its cost; write nothing.")] = False,
+) -> Any:
+    """Accept a study: it is in the ledger when the answer comes, and the coordinator starts it."""
+    with ledger.transaction() as connection:
+        if validate_only:
+            view = ValidationView.model_validate(validation_view(studies.validate(connection, document)))
+            return JSONResponse(view.model_dump(mode="json"), status.HTTP_200_OK)
+        study_id, validation = studies.submit(connection, document)
+        row = studies.get(connection, study_id)
+    response.headers["Location"] = f"/api/v1/studies/{study_id}"
+    return {**validation_view(validation), "id": study_id, "state": row.state, "revision": row.revision}
+
+
+@router.get("", response_model=StudyPage, summary="List studies")
+def list_studies(
+    ledger: Ledger,
+    state: StudyState | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    page_token: Annotated[str | None, Query(max_length=100)] = None,
+) -> Any:
+    """Studies, newest first."""
+    before = read_token("studies", page_token)
+    with ledger.transaction() as connection:
+        rows, following = studies.list_page(connection, before=before, limit=limit, state=state)
+    return {"studies": [study_summary(row) for row in rows], "next_page_token": make_token("studies", following)}
+
+
+@router.get("/{study_id}", response_model=StudyDetail, summary="Show a study")
+def show_study(ledger: Ledger, study_id: StudyPath) -> Any:
+    """A study with its progress by arm and phase, its cells, and the time that is left."""
+    with ledger.transaction() as connection:
+        return study_detail(studies.show(connection, StudyId(study_id)))
+
+
+@router.post("/{study_id}/cancel", response_model=StudyDetail, summary="Cancel a study")
+def cancel_study(ledger: Ledger, study_id: StudyPath) -> Any:
+    """End a study: waiting trials end as cancelled, running ones stop at their next step. A second time is a 409."""
+    with ledger.transaction() as connection:
+        studies.cancel(connection, StudyId(study_id))
+        return study_detail(studies.show(connection, StudyId(study_id)))
+
+
+@router.get("/{study_id}/report", response_model=dict[str, Any], summary="The comparison of a study's arms")
+def show_report(ledger: Ledger, study_id: StudyPath) -> Any:
+    """The report as far as the study's trials allow: verdicts with intervals, winners, the mechanism, warnings."""
+    return JSONResponse(reports.report_of(ledger, StudyId(study_id)))
+
+
+@router.get(
+    "/{study_id}/export",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}, "text/csv": {}}, "description": "The file."}},
+    summary="Export a study with its trials",
+)
+def export_study(ledger: Ledger, study_id: StudyPath, format: ExportFormat = ExportFormat.JSON) -> Response:  # noqa: A002
+    """All trials as one file: JSON to recompute the report elsewhere, CSV for tables."""
+    name = {"Content-Disposition": f'attachment; filename="study-{study_id}.{format}"'}
+    with ledger.transaction() as connection:
+        if format is ExportFormat.CSV:
+            text = exports.export_csv(connection, StudyId(study_id))
+            return PlainTextResponse(text, headers=name, media_type="text/csv")
+        return JSONResponse(exports.export_json(connection, StudyId(study_id)), headers=name)

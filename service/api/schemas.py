@@ -1,0 +1,285 @@
+"""The study file as the API takes it: its shape and types. What names and numbers mean is the domain's to check."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from service.api.problems import field_path
+from service.domain.space import Scale
+from service.domain.study import Limits as LimitsDefaults
+from service.domain.study import SearchPlan, Study
+from service.domain.validation import MAX_ARMS
+from service.errors import InvalidInputError
+
+MAX_TEXT = 200
+MAX_ENTRIES = 64
+MAX_CHOICES = 1000
+_LARGEST_INT = 2**63 - 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SCALAR_SCHEMA: dict[str, Any] = {"type": ["number", "string", "boolean"]}
+
+EXAMPLE: dict[str, Any] = {
+    "schema": 1,
+    "name": "digits-cnn-adamp",
+    "workload": {"name": "digits-cnn", "options": {"epochs": 15}},
+    "device": "cpu",
+    "arms": [
+        {"name": "adamw", "optimizer": "AdamW"},
+        {"name": "adamp", "optimizer": "AdamP"},
+        {
+            "name": "adamp-tuned",
+            "optimizer": "AdamP",
+            "search": {"delta": {"log": [0.01, 1]}, "wd_ratio": {"log": [0.01, 1]}},
+        },
+    ],
+    "compare": [["adamw", "adamp"], ["adamp", "adamp-tuned"]],
+    "search": {"sampler": "random", "trials": 12, "pruner": "none"},
+    "select": {"top": 3, "seeds": 3},
+    "confirm": {"seeds": 3},
+    "replicates": 6,
+    "margin": 0.05,
+    "seed": 0,
+    "limits": {"trial_s": 600, "attempts": 3},
+    "priority": 0,
+}
+
+
+def check_text(value: str) -> str:
+    """Text that Postgres can keep and a terminal can show: no control characters, not too long."""
+    if _CONTROL.search(value):
+        raise ValueError("must not contain control characters or halves of surrogate pairs")
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"must have at most {MAX_TEXT} characters, got {len(value)}")
+    return value
+
+
+def check_scalar(value: object) -> bool | int | float | str:
+    """A value of a hyperparameter or option: a finite number, text, or a truth value."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return check_text(value)
+    if isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
+        raise ValueError("must be a number that fits into 64 bits")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be finite, got {value}")
+    if isinstance(value, (int, float)):
+        return value
+    raise ValueError(f"must be a number, text, true or false, got {_shown(value)}")
+
+
+def check_entry(value: object) -> Any:
+    """An entry of a search space: a fixed value, or a range such as {"log": [1e-4, 1e-1]}."""
+    if not isinstance(value, Mapping):
+        return check_scalar(value)
+    known = ", ".join(Scale)
+    if len(value) != 1 or (scale := next(iter(value))) not in set(Scale):
+        given = ", ".join(_shown(key) for key in list(value)[:5]) or "nothing"
+        raise ValueError(f"a range is {{scale: [low, high]}} with one scale of {known}; got {given}")
+    values = value[scale]
+    if not isinstance(values, (list, tuple)):
+        raise ValueError(f"{scale} takes a list, got {_shown(values)}")
+    if len(values) > MAX_CHOICES:
+        raise ValueError(f"{scale} takes at most {MAX_CHOICES} values, got {len(values)}")
+    return {str(scale): [check_scalar(entry) for entry in values]}
+
+
+Text = Annotated[str, AfterValidator(check_text)]
+Whole = Annotated[int, Field(ge=-_LARGEST_INT, le=_LARGEST_INT)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = Annotated[bool | int | float | str, PlainValidator(check_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+_RANGE = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_CHOICES = {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1, "maxItems": MAX_CHOICES}
+_ENTRY_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _SCALAR_SCHEMA,
+        *(
+            {
+                "type": "object",
+                "properties": {scale.value: _CHOICES if scale is Scale.CHOICE else _RANGE},
+                "required": [scale.value],
+                "additionalProperties": False,
+            }
+            for scale in Scale
+        ),
+    ]
+}
+SpaceEntry = Annotated[Any, PlainValidator(check_entry), WithJsonSchema(_ENTRY_SCHEMA)]
+
+
+class _Strict(BaseModel):
+    """No unknown keys, numbers are not text, truth values are not numbers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WorkloadChoice(_Strict):
+    """What is trained."""
+
+    name: Text = Field(description="A workload of the catalog.", examples=["digits-cnn"])
+    options: dict[Text, Scalar] = Field({}, max_length=MAX_ENTRIES, description="Options of the workload.")
+
+
+class ArmFile(_Strict):
+    """One optimizer with its search space."""
+
+    name: Text = Field(description="Unique in the study.", examples=["adamp"])
+    optimizer: Text = Field(description="An optimizer of the catalog.", examples=["AdamP"])
+    search: dict[Text, SpaceEntry] = Field(
+        {},
+        max_length=MAX_ENTRIES,
+        description="Ranges and fixed values; what is not named has the catalog's default.",
+        examples=[{"lr": {"log": [1e-4, 1e-1]}, "nesterov": True}],
+    )
+
+
+class SearchFile(_Strict):
+    """How each cell is searched."""
+
+    sampler: Text = Field(SearchPlan.sampler, description="random or tpe.")
+    trials: Whole = Field(SearchPlan.trials, description="T, the budget of a cell; from 1.")
+    pruner: Text = Field(SearchPlan.pruner, description="none.")
+    parallelism: Whole = Field(
+        SearchPlan.parallelism, description="Open suggestions of a cell; adaptive samplers only."
+    )
+    options: dict[Text, Scalar] = Field({}, max_length=MAX_ENTRIES, description="Arguments of the sampler.")
+
+
+class SelectFile(_Strict):
+    """The best configurations of a search, run again on fresh seeds."""
+
+    top: Whole = Field(Study.select_top, description="Configurations; from 1, at most search.trials.")
+    seeds: Whole = Field(Study.select_seeds, description="Fresh seeds of each; from 1.")
+
+
+class ConfirmFile(_Strict):
+    """The winner on held-out seeds."""
+
+    seeds: Whole = Field(Study.confirm_seeds, description="S; from 1.")
+
+
+class LimitsFile(_Strict):
+    """What ends a trial, or a cell, that does not go well."""
+
+    trial_s: Number = Field(LimitsDefaults.trial_s, description="Longest run of one trial in seconds; above 0.")
+    attempts: Whole = Field(LimitsDefaults.attempts, description="Most attempts of one trial; from 1.")
+    failures: Whole = Field(LimitsDefaults.failures, description="Most failed trials of one cell.")
+
+
+Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
+
+
+class StudyFile(_Strict):
+    """A study file: one workload, several arms, one equal budget."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    schema_: Whole = Field(1, alias="schema", description="Version of the file's format: 1.")
+    name: Text = Field(description="1 to 200 characters.")
+    workload: WorkloadChoice
+    device: Text = Field(Study.device, description="cpu, cuda, or cuda:MODEL such as cuda:H200.")
+    arms: list[ArmFile] = Field(max_length=MAX_ARMS, description=f"1 to {MAX_ARMS} arms.")
+    compare: list[Pair] | None = Field(
+        None,
+        max_length=MAX_ARMS * MAX_ARMS,
+        description="Declared pairs, baseline first; by default every arm against the first.",
+    )
+    search: SearchFile = SearchFile()
+    select: SelectFile = SelectFile()
+    confirm: ConfirmFile = ConfirmFile()
+    replicates: Whole = Field(Study.replicates, description="Independent repetitions of every arm's search; from 1.")
+    margin: Number = Field(Study.margin, description="Of practical equivalence, log of the endpoint; in (0, 1].")
+    seed: Whole = Field(Study.seed, description="All randomness follows from it; from 0, below 2**24.")
+    limits: LimitsFile = LimitsFile()
+    priority: Whole = Field(Study.priority, description="Higher runs first; -1000 to 1000.")
+
+
+def check_study_file(document: object) -> dict[str, Any]:
+    """The study file as plain data, with the keys that were given.
+
+    Raises:
+        InvalidInputError: With every wrong type and unknown key.
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidInputError(f"a study file is an object with the keys {', '.join(_keys(StudyFile))}")
+    try:
+        study = StudyFile.model_validate(document)
+    except ValidationError as error:
+        problems = [(_path(entry["loc"]), _message(entry)) for entry in error.errors(include_url=False)]
+        raise InvalidInputError("the study file has not the right shape", problems) from error
+    return study.model_dump(by_alias=True, exclude_unset=True)
+
+
+def _path(location: Sequence[int | str]) -> str:
+    return field_path([part for part in location if part != "[key]"])
+
+
+def _message(entry: Mapping[str, Any]) -> str:
+    kind, value = entry["type"], entry["input"]
+    wanted = {
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "string_type": "text",
+        "string_unicode": "text without halves of surrogate pairs",
+        "list_type": "a list",
+        "dict_type": "an object",
+        "model_type": "an object",
+        "greater_than_equal": "a number that fits into 64 bits",
+        "less_than_equal": "a number that fits into 64 bits",
+    }
+    if kind in wanted:
+        return f"must be {wanted[kind]}, got {_shown(value)}"
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return _unknown_key(entry["loc"])
+    return str(entry["msg"]).removeprefix("Value error, ")
+
+
+def _unknown_key(location: Sequence[int | str]) -> str:
+    model = StudyFile
+    for part in location[:-1]:
+        if isinstance(part, str):
+            model = _model_of(model.model_fields[part].annotation)
+    known = _keys(model)
+    near = difflib.get_close_matches(str(location[-1])[:MAX_TEXT], known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"is not known here; known: {', '.join(known)}{hint}"
+
+
+def _model_of(annotation: Any) -> Any:
+    """The model behind an annotation such as `list[ArmFile]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return _model_of(get_args(annotation)[0])
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _shown(value: object) -> str:
+    """A value as a message may quote it."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, (list, tuple, set)):
+        return "a list"
+    if isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
+        return "a huge number"
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,305 @@
+"""What the API answers: the JSON forms of studies, trials, workers and the catalog."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.domain.plain import to_plain
+from service.domain.trial import Outcome, Phase, TrialState
+from service.store.studies import StudyRow
+from service.studies import StudyView, Validation
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Counts(_View):
+    """Trials by state; the diverged ones are among the complete."""
+
+    n_waiting: int
+    n_running: int
+    n_complete: int
+    n_pruned: int
+    n_fail: int
+    n_diverged: int
+
+
+class StudySummary(_View):
+    """A study in a list."""
+
+    id: int
+    name: str
+    state: str = Field(description="RUNNING, PAUSED, FINISHED, FAILED or CANCELLED.")
+    reason: str | None = Field(description="Why it ended, where it did not finish.")
+    workload: str
+    device: str
+    spec_hash: str
+    code_revision: str | None = Field(description="Hash of the training code; fixed by the first trial.")
+    parent_id: int | None
+    revision: int = Field(description="Number of the study's last event.")
+    counts: Counts
+    n_planned: int = Field(description="Trainings of the whole study.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class StudyPage(_View):
+    """Studies, newest first."""
+
+    studies: list[StudySummary]
+    next_page_token: str | None = Field(description="Send it as page_token for the next page; null at the end.")
+
+
+class ProgressView(_View):
+    """One arm in one phase."""
+
+    arm: str
+    phase: Phase
+    n_planned: int
+    n_waiting: int
+    n_running: int
+    n_counted: int = Field(description="Trials that finished, diverged or were pruned.")
+    n_failed: int
+    n_diverged: int
+    best: float | None = Field(description="Lowest validation endpoint so far.")
+    cpu_s: float
+    duration_s: float
+
+
+class CellView(_View):
+    """One arm in one replicate."""
+
+    arm: str
+    replicate: int
+    state: str = Field(description="search, select, confirm, finished or failed.")
+    winner: int | None = Field(description="cell_number of the search trial that won.")
+    reason: str | None
+
+
+class StudyDetail(StudySummary):
+    """A study with its progress."""
+
+    spec: dict[str, Any] = Field(description="The study file with every default written out.")
+    progress: list[ProgressView]
+    cells: list[CellView]
+    n_counted: int
+    eta_s: float | None = Field(description="Seconds to the last training at the recent pace; null where unknown.")
+
+
+class PowerView(_View):
+    """Chance to see a true change of that size."""
+
+    change: float
+    power: float
+
+
+class CostView(_View):
+    """What a study takes, guessed from the catalog."""
+
+    n_trainings: int
+    device_s: float = Field(description="Seconds of one slot for all trainings.")
+    n_slots: int = Field(description="Slots that listen to the study's queue now.")
+    wall_s: float | None = Field(description="device_s over the slots; null where there is none.")
+    assumed_sd: float = Field(description="Spread of replicate means behind `power`, log scale.")
+    alpha: float = Field(description="Level of the test behind `power`.")
+    power: list[PowerView]
+
+
+class ValidationView(_View):
+    """A study file that could run."""
+
+    name: str
+    spec: dict[str, Any]
+    spec_hash: str
+    cost: CostView
+    warnings: list[str]
+
+
+class SubmittedView(ValidationView):
+    """A study that was accepted."""
+
+    id: int
+    state: str
+    revision: int
+
+
+class TrialView(_View):
+    """A trial in a list."""
+
+    number: int
+    arm: str
+    optimizer: str
+    replicate: int
+    phase: Phase
+    cell_number: int
+    config: int
+    seed_index: int
+    seed: int
+    state: TrialState
+    outcome: Outcome | None
+    reason: str | None
+    attempt: int
+    params: dict[str, Any]
+    value: float | None
+    test_value: float | None
+    metrics: dict[str, Any]
+    n_steps: int | None
+    duration_s: float | None
+    cpu_s: float | None
+    content_key: str | None
+    worker_id: UUID | None
+    slot: int | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TrialPage(_View):
+    """Trials by number."""
+
+    trials: list[TrialView]
+    next_page_token: str | None
+
+
+class AttemptView(_View):
+    """One execution of a trial."""
+
+    attempt: int
+    worker_id: UUID | None
+    hostname: str | None
+    slot: int | None
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    reason: str | None
+    traceback: str | None
+    log_tail: str | None
+    resumed_from_step: int | None
+    environment: dict[str, Any] | None
+
+
+class MeasurementView(_View):
+    """The end of one epoch; epoch 0 is the state before the first step."""
+
+    epoch: int
+    attempt: int
+    step: int
+    value: float | None
+    metrics: dict[str, Any]
+    layers: dict[str, Any]
+
+
+class TrialDetail(TrialView):
+    """A trial with its attempts and measurements."""
+
+    attempts: list[AttemptView]
+    measurements: list[MeasurementView]
+
+
+class CatalogView(_View):
+    """What a study file may name."""
+
+    optimizers: list[dict[str, Any]]
+    workloads: list[dict[str, Any]]
+    samplers: list[dict[str, Any]]
+    pruners: list[str]
+
+
+class WorkerTrial(_View):
+    """A trial that a worker runs now."""
+
+    study: int
+    trial: int
+    slot: int | None
+
+
+class WorkerView(_View):
+    """A worker, as it registered."""
+
+    id: UUID
+    hostname: str
+    pid: int
+    state: str = Field(description="online, draining or offline.")
+    queues: list[str]
+    devices: list[str]
+    n_slots: int
+    code_revision: str
+    started_at: datetime
+    heartbeat_at: datetime
+    heartbeat_age_s: float
+    stopped_at: datetime | None
+    environment: dict[str, Any]
+    trials: list[WorkerTrial]
+
+
+class WorkerList(_View):
+    """Workers, those online first."""
+
+    workers: list[WorkerView]
+
+
+class EventView(_View):
+    """Something that happened to a study; `id` of the server-sent event is the revision."""
+
+    revision: int
+    kind: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class FieldProblem(_View):
+    """One thing wrong with a request."""
+
+    field: str = Field(examples=["arms[1].search.lr"])
+    message: str = Field(examples=["a log range needs ends above 0, got [0.0, 1.0]"])
+
+
+class Problem(_View):
+    """An error (RFC 9457, application/problem+json)."""
+
+    type: str = Field(examples=["urn:tangent:problem:invalid-input"])
+    title: str = Field(examples=["Invalid input"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["the study cannot run as described: 1 problem"])
+    instance: str = Field(examples=["/api/v1/studies"])
+    errors: list[FieldProblem] = []
+    error_id: str | None = Field(None, description="With status 500 only: where the server's log has the details.")
+
+
+def study_summary(row: StudyRow) -> dict[str, Any]:
+    """`StudySummary` of a row."""
+    return {
+        **{name: getattr(row, name) for name in StudySummary.model_fields if hasattr(row, name)},
+        "workload": row.study.workload,
+        "device": row.study.device,
+        "n_planned": row.study.n_runs,
+    }
+
+
+def study_detail(view: StudyView) -> dict[str, Any]:
+    """`StudyDetail` of a view."""
+    return {
+        **study_summary(view.row),
+        "spec": view.row.study.to_dict(),
+        "progress": [to_plain(entry) for entry in view.progress],
+        "cells": view.cells,
+        "n_counted": view.n_counted,
+        "eta_s": view.eta_s,
+    }
+
+
+def validation_view(validation: Validation) -> dict[str, Any]:
+    """`ValidationView` of a validation."""
+    return {
+        "name": validation.study.name,
+        "spec": validation.study.to_dict(),
+        "spec_hash": validation.study.spec_hash,
+        "cost": {**to_plain(validation.cost), "n_slots": validation.n_slots, "wall_s": validation.wall_s},
+        "warnings": list(validation.warnings),
+    }

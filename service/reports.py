@@ -1,0 +1,61 @@
+"""Reports: recomputed from the ledger, and kept with the revision of the study that they describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.catalogs import catalog_of
+from service.domain.report import build_report
+from service.domain.report_input import ReportInput
+from service.domain.trial import StudyId
+from service.store import reports as store
+from service.store import studies as study_store
+from service.store import trials
+from service.store.database import Connection, Database
+from service.store.studies import StudyRow
+from service.studies import get
+
+
+def build(connection: Connection, study_id: StudyId) -> dict[str, Any]:
+    """The comparison as far as the study's trials allow, computed now; raises NotFoundError."""
+    return _build(connection, get(connection, study_id))
+
+
+def store_report(database: Database, study_id: StudyId) -> None:
+    """Compute a study's report and keep it; a report of a later revision is not replaced.
+
+    Raises:
+        NotFoundError: There is no such study.
+        StoreUnavailableError: Postgres does not answer.
+    """
+    with database.transaction() as connection:
+        row = get(connection, study_id)  # before the trials: what is added meanwhile makes the report outdated
+        store.save_report(connection, study_id, row.revision, _build(connection, row))
+
+
+def report_of(database: Database, study_id: StudyId) -> dict[str, Any]:
+    """The kept report where the study has not changed since, else one computed now; raises as `store_report`."""
+    with database.transaction() as connection:
+        return store.current_report(connection, study_id) or build(connection, study_id)
+
+
+def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:
+    source = ReportInput.from_study(
+        row.study,
+        trials.records(connection, row.id),
+        catalog_of(row),
+        layers=trials.layer_measurements(connection, row.id),
+        cost_per_replicate_s=_cost_per_replicate_s(connection, row),
+        is_finished=row.is_finished,
+    )
+    return build_report(source).to_dict()
+
+
+def _cost_per_replicate_s(connection: Connection, row: StudyRow) -> float | None:
+    """Wall seconds of one more replicate: the trainings of one, at the mean duration and parallelism so far."""
+    pace = study_store.pace_of(connection, row.id)
+    if not pace.n_counted or pace.busy_s <= 0:
+        return None
+    parallelism = max(1.0, pace.busy_s / pace.wall_s) if pace.wall_s > 0 else 1.0
+    n_trainings = row.study.n_runs / row.study.replicates
+    return n_trainings * pace.busy_s / pace.n_counted / parallelism

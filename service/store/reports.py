@@ -1,0 +1,35 @@
+"""Computed reports, kept with the revision of the study that they describe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from service.domain.trial import StudyId
+
+
+def save_report(connection: Connection, study_id: StudyId, revision: int, report: Mapping[str, Any]) -> bool:
+    """Keep a report; False where one of a later revision is there already."""
+    statement = text("""
+        INSERT INTO reports (study_id, revision, report) VALUES (:study_id, :revision, CAST(:report AS jsonb))
+        ON CONFLICT (study_id) DO UPDATE
+        SET revision = excluded.revision, report = excluded.report, created_at = now()
+        WHERE reports.revision <= excluded.revision
+        RETURNING study_id
+    """)
+    document = json.dumps(dict(report), allow_nan=False)
+    arguments = {"study_id": study_id, "revision": revision, "report": document}
+    return connection.execute(statement, arguments).one_or_none() is not None
+
+
+def current_report(connection: Connection, study_id: StudyId) -> dict[str, Any] | None:
+    """The stored report, None where there is none or the study has changed since."""
+    statement = text("""
+        SELECT r.report FROM reports r JOIN studies s ON s.id = r.study_id AND s.revision = r.revision
+        WHERE s.id = :study_id
+    """)
+    report = connection.execute(statement, {"study_id": study_id}).scalar_one_or_none()
+    return None if report is None else dict(report)
