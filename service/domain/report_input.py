@@ -100,15 +100,24 @@ class ReportInput:
 
     @classmethod
     def from_study(
-        cls, study: Study, trials: Sequence[TrialRecord], catalog: Catalog = BUILT_IN, **rest: Any
+        cls,
+        study: Study,
+        trials: Sequence[TrialRecord],
+        catalog: Catalog = BUILT_IN,
+        *,
+        layers: Sequence[LayerMeasurement] = (),
+        cost_per_replicate_s: float | None = None,
+        was_extended_after_look: bool = False,
+        is_finished: bool = False,
     ) -> ReportInput:
-        """Take the constants from a study's spec.
+        """Take the constants from a study's spec; the other arguments are the attributes of the same name.
 
         Args:
-            study: The frozen spec; `replicates` is taken from it.
-            trials: As for the class.
             catalog: Knows the study's workload and the families of its optimizers.
-            rest: The fields from `layers` on, by name.
+
+        Raises:
+            KeyError: The catalog does not have the workload.
+            ValueError: As for the class.
         """
         workload = catalog.workloads[study.workload]
         return cls(
@@ -129,7 +138,10 @@ class ReportInput:
             ),
             compare=study.compare,
             trials=trials,
-            **rest,
+            layers=layers,
+            cost_per_replicate_s=cost_per_replicate_s,
+            was_extended_after_look=was_extended_after_look,
+            is_finished=is_finished,
         )
 
     @cached_property

@@ -26,7 +26,7 @@ def test_medians_over_confirm_runs_and_layers():
         *epochs(1, "conv1", [1.0, 1.5, 2.0], [None, 0.2, 0.4]),
         *epochs(2, "conv1", [2.0, 3.0, 10.0], [None, 1.0, 0.0]),
         *epochs(3, "conv1", [1.0, 1.0, 4.0], [None, 0.1, 0.1]),
-        *epochs(1, "conv2", [1.0, 1.0], [None, 0.9]),
+        *epochs(1, "conv2", [1.0, 1.0], [0.0, 0.9]),
         *epochs(4, "conv1", [1.0, 10.0]),
     ]
     mechanism = describe_mechanism(["adamw", "adamp"], trials, reversed(layers))

@@ -16,7 +16,7 @@ from service.domain.statistics import estimate_effect
 from service.domain.trial import LayerMeasurement, Outcome, Phase, TrialState
 from service.domain.verdict import VerdictKind
 from tests.reference.report_oracle import recompute
-from tests.reference.study_simulation import SimulatedStudy
+from tests.unit.domain.study_simulation import SimulatedStudy
 
 K = VerdictKind
 CONFIRM = Phase.CONFIRM
@@ -376,6 +376,27 @@ class TestArms:
         search = next(t for t in study.records if t.number == winner.trial)
         assert (search.phase, search.arm, search.replicate) == (Phase.SEARCH, "adamp", 2)
         assert search.params == winner.params
+
+    def test_a_winner_with_a_diverged_select_run_has_no_select_mean(self, study):
+        winner = build_report(study.report_input()).arms[0].winners[0]
+        trials = diverge(
+            study.records,
+            lambda t: (t.arm, t.replicate, t.phase, t.seed_index) == ("adamw", 0, Phase.SELECT, 0),
+        )
+        arm = build_report(study.report_input(trials=trials)).arms[0]
+        assert (arm.winners[0].config, arm.winners[0].select_mean, arm.winners[0].n_select) == (winner.config, None, 2)
+
+    def test_confirm_runs_of_another_configuration_are_ignored(self, study):
+        winner = build_report(study.report_input()).arms[0].winners[0]
+        run = next(t for t in study.records if confirms("adamw", 0)(t))
+        other = dataclasses.replace(run, number=10_000, config=winner.config + 1, seed=5, seed_index=9, test_value=9.0)
+        report = build_report(study.report_input(trials=(*study.records, other)))
+        assert report.arms[0] == dataclasses.replace(
+            build_report(study.report_input()).arms[0],
+            n_runs=report.arms[0].n_runs,
+            cpu_s=report.arms[0].cpu_s,
+            duration_s=report.arms[0].duration_s,
+        )
 
     def test_winners_show_before_the_confirm_phase(self, study):
         trials = [t for t in study.records if t.phase is not CONFIRM]
