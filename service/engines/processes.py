@@ -165,17 +165,15 @@ def _spawn(argv: Sequence[str | Path], account: Account | None, output: IO[bytes
 
 
 def _end_tool(child: "subprocess.Popen[bytes]") -> None:
-    """End a tool and its children, in good order first: initdb's would go on writing, and SIGKILL leaves
-    shared memory.
-    """
+    """End a tool; initdb's children then read the end of their input, stop writing and give back shared memory."""
     if child.poll() is not None:
         return
     tool = ProcessIdentity.of(child.pid)
     processes = [tool, *children_of(tool)]
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in filter(None, [identity.find() for identity in processes]):
-            _send(process, number)
-        wait_until_gone(processes, _TOOL_PATIENCE_S)
+    child.terminate()
+    wait_until_gone(processes, _TOOL_PATIENCE_S)
+    for process in filter(None, [identity.find() for identity in processes]):
+        _send(process, signal.SIGKILL)
 
 
 def _tail(text: str, n_lines: int = 5) -> str:

@@ -56,7 +56,11 @@ def test_redis_answers_redis_py_and_celerys_kombu_only_with_the_password(home: P
         assert client.ping()
         assert client.config_get("save") == {"save": ""}
         assert client.config_get("port") == {"port": "0"}
-    with redis.Redis(unix_socket_path=str(handle.socket)) as stranger, pytest.raises(redis.AuthenticationError):
+    at_once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+    with (
+        redis.Redis(unix_socket_path=str(handle.socket), retry=at_once) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
         stranger.ping()
     with kombu.Connection(handle.celery_url) as connection, connection.SimpleQueue("q") as queue:
         queue.put({"n": 1})
