@@ -1,4 +1,4 @@
-"""A child process of the supervisor: started in a session of its own, counted when it dies, stopped with all below it."""
+"""A child of the supervisor: started in a session of its own, counted when it dies, stopped with all below it."""
 
 from __future__ import annotations
 

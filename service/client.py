@@ -47,10 +47,10 @@ class Client:
             token: The bearer token.
             timeout_s: Longest wait for any one answer.
         """
-        self._base_url, self._timeout_s = base_url.rstrip("/"), timeout_s
+        self.base_url, self._timeout_s = base_url.rstrip("/"), timeout_s
         headers = {"Authorization": f"Bearer {token}"}
         try:
-            self._http = httpx.Client(base_url=f"{self._base_url}/api/v1", headers=headers, timeout=timeout_s)
+            self._http = httpx.Client(base_url=f"{self.base_url}/api/v1", headers=headers, timeout=timeout_s)
         except (httpx.InvalidURL, UnicodeEncodeError, ValueError) as error:
             raise ServiceError(f"'{base_url}' with this token is no address of a service: {error}") from error
 
@@ -164,7 +164,7 @@ class Client:
         if isinstance(study, str):
             headers, content = {"Content-Type": "application/yaml"}, study.encode()
         else:
-            headers, content = {"Content-Type": "application/json"}, json.dumps(study).encode()
+            headers, content = {"Content-Type": "application/json"}, json.dumps(study, default=str).encode()
         return self._json("POST", "/studies", params=params, content=content, headers=headers)
 
     def _pages(self, path: str, key: str, filters: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
@@ -185,7 +185,7 @@ class Client:
             document: dict[str, Any] = response.json()
         except ValueError as error:
             raise ServiceError(
-                f"what answers at {self._base_url} is no Tangent: no JSON", response.status_code
+                f"what answers at {self.base_url} is no Tangent: no JSON", response.status_code
             ) from error
         return document
 
@@ -200,10 +200,10 @@ class Client:
 
     def _unreachable(self, error: httpx.TransportError) -> ServiceError:
         if isinstance(error, httpx.TimeoutException):
-            return ServiceError(f"Tangent at {self._base_url} does not answer in time")
+            return ServiceError(f"Tangent at {self.base_url} does not answer in time")
         if isinstance(error, httpx.ConnectError):
-            return ServiceError(f"no Tangent answers at {self._base_url}; `tangent up` starts one")
-        return ServiceError(f"the connection to Tangent at {self._base_url} broke: {error}")
+            return ServiceError(f"no Tangent answers at {self.base_url}; `tangent up` starts one")
+        return ServiceError(f"the connection to Tangent at {self.base_url} broke: {error}")
 
 
 _END = Event(-1, "", {}, "")

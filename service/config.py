@@ -25,11 +25,17 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))
 class Settings(BaseSettings):
     """Every setting of every process, from variables that start with TANGENT_ (see .env.example)."""
 
-    model_config = SettingsConfigDict(env_prefix="TANGENT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TANGENT_", env_ignore_empty=True, extra="ignore")
 
     home: Path | None = Field(None, description="Folder of a local instance; the default is .tangent here.")
     database_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database")
     redis_url: SecretStr | None = Field(None, description="redis://:password@host:port/0")
+    service_login_password: SecretStr | None = Field(
+        None, description="Makes the migration create the database login tangent_api, for API and coordinator."
+    )
+    worker_login_password: SecretStr | None = Field(
+        None, description="Makes the migration create the database login tangent_work, for workers."
+    )
     api_token: SecretStr | None = Field(None, description="Bearer token that every request must carry.")
     api_url: str | None = Field(None, description="Where the command line finds the API.")
     api_host: str = Field("127.0.0.1", description="Address on which the API listens.")

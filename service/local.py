@@ -70,8 +70,6 @@ class Supervisor:
     def _start(self) -> None:
         self._claim_home()
         urls = self._start_engines()
-        tell(step="migrating the ledger")
-        migrate.upgrade(urls["owner"])
         self._step("starting the API")
         environment = self._environment(urls)
         self._start_api(environment)
@@ -102,6 +100,8 @@ class Supervisor:
     def _start_engines(self) -> dict[str, str]:
         if self._settings.database_url is not None:
             url = self._settings.require_database_url()
+            self._step("migrating the ledger")
+            migrate.upgrade(url)
             urls = {"owner": url, "service": url, "worker": url}
         else:
             urls = self._start_postgres()

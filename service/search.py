@@ -88,7 +88,7 @@ class TPESearch:
         self._chance = math.log(chance_level)
         self._options: dict[str, Any] = sampler_record(study)["options"]
         self._n_startup = int(self._options.pop("n_startup_trials"))
-        self._distributions = {name: _distribution(entry) for name, entry in arm.dimensions.items()}
+        self._distributions = {name: distribution_of(entry) for name, entry in arm.dimensions.items()}
         self._study = optuna.create_study(direction="minimize")
 
     def tell(self, trial: TrialRecord) -> None:
@@ -121,7 +121,8 @@ class TPESearch:
         return {**fixed(self._arm.space), **trial.params}
 
 
-def _distribution(dimension: Dimension) -> BaseDistribution:
+def distribution_of(dimension: Dimension) -> BaseDistribution:
+    """Optuna's distribution of a dimension."""
     if dimension.scale is Scale.CHOICE:
         return CategoricalDistribution(dimension.choices)
     if dimension.scale is Scale.INT:

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from service.domain.catalog import BUILT_IN
+from service.catalogs import catalog_of
 from service.domain.plan import CellPlan, CellState, plan_cell
 from service.domain.seeds import training_seed
 from service.domain.study import Study
 from service.domain.trial import Params, Phase, StudyId, TrialRecord, TrialState
 from service.search import CellSearch, sampler_record, start_search
-from service.store import studies, trials, workers
+from service.store import studies, trials
 from service.store.database import Connection
 from service.store.studies import CellRow
 from service.store.trials import NewTrial
@@ -61,7 +61,7 @@ class StudyWork:
         if row is None:
             raise LookupError(f"study {study_id} is not in the ledger")
         study = row.study
-        chance = _chance_level(connection, study)
+        chance = catalog_of(row).workloads[study.workload].chance_level
         studies.record_environment(connection, study_id, {"search": sampler_record(study)})
         cells = [
             Cell(cell, start_search(study, study.arm(cell.arm), cell.replicate, chance))
@@ -181,10 +181,3 @@ def _waiting_record(row: CellRow, number: int, trial: NewTrial) -> TrialRecord:
         state=TrialState.WAITING,
         params=trial.params,
     )
-
-
-def _chance_level(connection: Connection, study: Study) -> float:
-    if study.workload in BUILT_IN.workloads:
-        return BUILT_IN.workloads[study.workload].chance_level
-    _, workloads = workers.registered_catalog(connection)
-    return float(workloads[study.workload]["chance_level"])

@@ -1,0 +1,80 @@
+# Everything a person types. `make demo` and `make test` need Python 3.11 to 3.13 and nothing else.
+#
+#   make demo TORCH=cpu     take PyTorch's CPU build from pytorch.org (Linux: 200 MB instead of several GB with CUDA)
+#   make demo OPEN=1        keep the service up at the end
+#   make demo SLOTS=1       trials at once; the default is one for each core
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH_VERSION := 2.13.0
+TORCH_SOURCE := $(if $(filter cpu,$(TORCH)),--index-url https://download.pytorch.org/whl/cpu)
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet
+INPUTS := pyproject.toml adamp/pyproject.toml requirements.txt Makefile
+export OMP_NUM_THREADS := 1
+
+.PHONY: help demo up down test test-long lint format bench openapi clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make demo       install what is needed, run the demo, stop everything
+demo: $(VENV)/.runtime
+	@$(BIN)/tangent demo $(if $(OPEN),--open) $(if $(SLOTS),--slots $(SLOTS))
+
+## make up         start the service for real use; make down stops it
+up: $(VENV)/.runtime
+	@$(BIN)/tangent up
+
+down: $(VENV)/.runtime
+	@$(BIN)/tangent down
+
+## make test       every test (PostgreSQL and Redis come from pip wheels)
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+## make test-long  the longer forms too
+test-long: $(VENV)/.test
+	TANGENT_TEST_LONG=1 $(BIN)/python -m pytest $(ARGS)
+
+## make lint       format, ruff, mypy --strict, import-linter
+lint: $(VENV)/.lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## make bench      benchmarks; they write docs/benchmarks
+bench: $(VENV)/.test
+	@for area in $$(ls tests/bench/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -v '^_'); do \
+		$(BIN)/python -m tests.bench.$$area || exit 1; done
+
+openapi: $(VENV)/.runtime
+	$(BIN)/python -m service.api.openapi
+
+$(VENV)/.runtime: $(INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Tangent needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { \
+		echo "Installing into $(VENV): PyTorch $(TORCH_VERSION) (about 200 MB, several GB where it carries CUDA;"; \
+		echo "TORCH=cpu avoids that on Linux), then about 200 MB: PostgreSQL, Valkey, Optuna, scikit-learn, FastAPI ..."; \
+		$(PIP) $(TORCH_SOURCE) torch==$(TORCH_VERSION); }
+	@echo "Installing Tangent and its pinned dependencies ..."
+	@$(PIP) -c requirements.txt -e ./adamp -e '.[worker,local]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	@$(PIP) -c requirements.txt -e ./adamp -e '.[worker,local,test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test
+	@$(PIP) -c requirements.txt -e ./adamp -e '.[worker,local,test,lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info adamp/*.egg-info .mypy_cache .ruff_cache .pytest_cache
