@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, Field
 
 from service.api.problems import MEDIA_TYPE
 from service.api.schemas import StudyFile
 from service.api.security import OPEN_PATHS
-from service.api.views import Problem
 from service.config import Settings
 
 _DESCRIPTION = """Is one optimizer better than another on your model? Submit a study; follow it; read the report.
@@ -21,6 +21,25 @@ _DESCRIPTION = """Is one optimizer better than another on your model? Submit a s
 Every route but /healthz and /readyz needs the header `Authorization: Bearer <token>`. Every error is a problem
 (RFC 9457). Lists are continued with `next_page_token`; events with `Last-Event-ID`."""
 _TEMPLATE = "#/components/schemas/{model}"
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong with a request."""
+
+    field: str = Field(examples=["arms[1].search.lr"])
+    message: str = Field(examples=["a log range needs ends above 0, got [0.0, 1.0]"])
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457, application/problem+json)."""
+
+    type: str = Field(examples=["urn:tangent:problem:invalid-input"])
+    title: str = Field(examples=["Invalid input"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["the study cannot run as described: 1 problem"])
+    instance: str = Field(examples=["/api/v1/studies"])
+    errors: list[FieldProblem] = []
+    error_id: str | None = Field(None, description="With status 500 only: where the server's log has the details.")
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -235,7 +235,6 @@ def _message(entry: Mapping[str, Any]) -> str:
         "float_type": "a number",
         "finite_number": "a finite number",
         "string_type": "text",
-        "string_unicode": "text without halves of surrogate pairs",
         "list_type": "a list",
         "dict_type": "an object",
         "model_type": "an object",

@@ -253,25 +253,6 @@ class EventView(_View):
     created_at: datetime
 
 
-class FieldProblem(_View):
-    """One thing wrong with a request."""
-
-    field: str = Field(examples=["arms[1].search.lr"])
-    message: str = Field(examples=["a log range needs ends above 0, got [0.0, 1.0]"])
-
-
-class Problem(_View):
-    """An error (RFC 9457, application/problem+json)."""
-
-    type: str = Field(examples=["urn:tangent:problem:invalid-input"])
-    title: str = Field(examples=["Invalid input"])
-    status: int = Field(examples=[422])
-    detail: str = Field(examples=["the study cannot run as described: 1 problem"])
-    instance: str = Field(examples=["/api/v1/studies"])
-    errors: list[FieldProblem] = []
-    error_id: str | None = Field(None, description="With status 500 only: where the server's log has the details.")
-
-
 def study_summary(row: StudyRow) -> dict[str, Any]:
     """`StudySummary` of a row."""
     return {
