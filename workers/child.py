@@ -43,7 +43,7 @@ class SlotProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workers.slot", str(theirs.fileno())],
+                [sys.executable, "-m", "workers.slot", str(theirs.fileno()), f"slot-{setup.slot}"],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """A slot: the process that trains, one per core or GPU, kept for many trials.
 
-`python -m workers.slot FD` is started by `workers.supervision` and speaks with it over the socket FD. Told to work, it
-claims and executes trials until none is left that it can run. It stops at SIGTERM and when told so, checkpointing what
-it trains; it dies at once when its worker is gone.
+`python -m workers.slot FD NAME` is started by `workers.supervision` and speaks with it over the socket FD. Told to
+work, it claims and executes trials until none is left that it can run. It stops at SIGTERM and when told so,
+checkpointing what it trains; it dies at once when its worker is gone.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Slot:
 
 
 def main() -> NoReturn:
-    """Serve the worker at the other end of the socket whose number is the only argument."""
+    """Serve the worker at the other end of the socket whose number is the first argument; the second is for `ps`."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests: queue.SimpleQueue[Do] = queue.SimpleQueue()
