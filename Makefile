@@ -1,6 +1,6 @@
 # Everything a person types. `make demo` and `make test` need Python 3.11 to 3.13 and nothing else.
 #
-#   make demo TORCH=cpu     take PyTorch's CPU build from pytorch.org (Linux: 200 MB instead of several GB with CUDA)
+#   make demo TORCH=cpu     take PyTorch's CPU build from pytorch.org (Linux: 190 MB instead of several GB with CUDA)
 #   make demo OPEN=1        keep the service up at the end
 #   make demo SLOTS=1       trials at once; the default is one for each core
 
@@ -61,8 +61,8 @@ $(VENV)/.runtime: $(INPUTS)
 		{ echo "Tangent needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { \
-		echo "Installing into $(VENV): PyTorch $(TORCH_VERSION) (about 200 MB, several GB where it carries CUDA;"; \
-		echo "TORCH=cpu avoids that on Linux), then about 200 MB: PostgreSQL, Valkey, Optuna, scikit-learn, FastAPI ..."; \
+		echo "Installing into $(VENV): PyTorch $(TORCH_VERSION) (about 190 MB; several GB where it carries CUDA,"; \
+		echo "which TORCH=cpu avoids on Linux), then about 115 MB: PostgreSQL, Valkey, Optuna, scikit-learn, FastAPI ..."; \
 		$(PIP) $(TORCH_SOURCE) torch==$(TORCH_VERSION); }
 	@echo "Installing Tangent and its pinned dependencies ..."
 	@$(PIP) -c requirements.txt -e ./adamp -e '.[worker,local]'
