@@ -1,6 +1,7 @@
 """Starting, recognising and stopping engine processes; a process is a pid together with its start time."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -97,7 +98,7 @@ def run_tool(argv: Sequence[str | Path], *, account: Account | None, commands: s
             raise
     said = answer.decode(errors="replace")
     if child.returncode != 0:
-        raise EngineError(f"{tool} failed (exit code {child.returncode}): {_tail(said)}.")
+        raise EngineError(f"{failure(tool, f'failed (exit code {child.returncode})', said)}: {_tail(said)}")
     return said
 
 
@@ -138,6 +139,11 @@ def children_of(identity: ProcessIdentity) -> list[ProcessIdentity]:
         return [ProcessIdentity(child.pid, child.create_time()) for child in process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def failure(title: str, what: str, said: str) -> str:
+    """Say what failed, and name a full disk, which each program reports in words of its own."""
+    return f"{title} found the disk full" if os.strerror(errno.ENOSPC) in said else f"{title} {what}"
 
 
 def last_lines(path: Path, start: int, n_lines: int = 5) -> str:

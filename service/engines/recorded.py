@@ -1,6 +1,5 @@
 """One engine's process: launched, awaited, recorded in its home, stopped."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from service.engines.privileges import Account
 from service.engines.processes import (
     ProcessIdentity,
     children_of,
+    failure,
     last_lines,
     launch,
     open_log,
@@ -128,6 +128,4 @@ class RecordedProcess:
 
     def _explain(self, what: str, log_start: int) -> str:
         said = last_lines(self.log, log_start)
-        if os.strerror(errno.ENOSPC) in said:
-            what = "found the disk full"
-        return f"{self.title} {what}; the last lines of {self.log}: {said}"
+        return f"{failure(self.title, what, said)}; the last lines of {self.log}: {said}"

@@ -60,6 +60,12 @@ def family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
 def modes_above(folder: Path) -> dict[Path, tuple[int, int]]:
     return {one: (one.stat().st_mode, one.stat().st_uid) for one in folder.parents}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.engines import PostgresHandle, describe_identity, remove_engines
+from service.engines import PostgresHandle, RedisHandle, describe_identity, remove_engines
 from service.engines.binaries import find_postgres_bin
 from service.engines.home import EngineHome
 from tests.integration.engines.support import (
@@ -43,8 +43,8 @@ def test_second_system_user_is_refused_even_with_the_password(postgres: Postgres
 
 
 @needs_root
-def test_second_system_user_cannot_connect_to_redis(home: Path) -> None:
-    address = str(redis_in(home).start().socket)
+def test_second_system_user_cannot_connect_to_redis(redis_server: RedisHandle) -> None:
+    address = str(redis_server.socket)
     other = another_account(Path(address).stat().st_uid)
     drop = "import os, socket; os.setgroups([]); os.setgid({0}); os.setuid({0})"
     program = f"{drop}; socket.socket(socket.AF_UNIX).connect({{1!r}})"
@@ -54,8 +54,10 @@ def test_second_system_user_cannot_connect_to_redis(home: Path) -> None:
     assert "PermissionError" in answer.stderr
 
 
-def test_no_password_on_a_command_line_or_in_a_readable_file(home: Path) -> None:
-    postgres, redis = postgres_in(home).start(), redis_in(home).start()
+def test_no_password_on_a_command_line_or_in_a_readable_file(
+    postgres: PostgresHandle, redis_server: RedisHandle, shared_home: Path
+) -> None:
+    redis = redis_server
     processes = family(postgres.pid) + family(redis.pid)
     visible = " ".join(word for one in processes for word in one.cmdline())
     assert postgres.password not in visible
@@ -63,15 +65,14 @@ def test_no_password_on_a_command_line_or_in_a_readable_file(home: Path) -> None
     assert postgres.password not in repr(postgres)
     assert redis.password not in repr(redis)
     for name in ("secrets", "secrets/postgres", "secrets/redis", "engines.json", "postgres.log", "redis.log"):
-        assert (home / name).stat().st_mode & 0o077 == 0
+        assert (shared_home / name).stat().st_mode & 0o077 == 0
     for folder in (postgres.host, postgres.data_dir):
         assert folder.stat().st_mode & 0o777 == 0o700
     assert list(postgres.host.glob("tmp*")) == []
 
 
-def test_engines_do_not_inherit_the_callers_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TANGENT_TEST_SECRET", "s3cret")
-    for pid in (postgres_in(home).start().pid, redis_in(home).start().pid):
+def test_engines_do_not_inherit_the_callers_environment(postgres: PostgresHandle, redis_server: RedisHandle) -> None:
+    for pid in (postgres.pid, redis_server.pid):
         assert "TANGENT_TEST_SECRET" not in psutil.Process(pid).environ()
 
 
@@ -79,7 +80,8 @@ def test_callers_settings_cannot_open_a_port(home: Path) -> None:
     handle = postgres_in(home, listen_addresses="127.0.0.1", unix_socket_permissions="0777").start()
     assert psql(handle, "show listen_addresses").stdout.strip() == ""
     assert psql(handle, "show unix_socket_permissions").stdout.strip() == "0700"
-    assert not [connection for one in family(handle.pid) for connection in one.net_connections("inet")]
+    pids = {one.pid for one in family(handle.pid)}
+    assert not [connection for connection in psutil.net_connections("inet") if connection.pid in pids]
 
 
 def test_modes_and_owners_of_the_folders_above_stay(tmp_path: Path) -> None:
@@ -123,11 +125,11 @@ def test_programs_that_the_account_cannot_reach_are_copied(
 
 
 @needs_root
-def test_engines_have_no_rights_of_root(home: Path) -> None:
-    for pid in (postgres_in(home).start().pid, redis_in(home).start().pid):
+def test_engines_have_no_rights_of_root(postgres: PostgresHandle, redis_server: RedisHandle, shared_home: Path) -> None:
+    for pid in (postgres.pid, redis_server.pid):
         process = psutil.Process(pid)
         assert 0 not in (*process.uids(), *process.gids())
-    account = EngineHome(home).settle().account
+    account = EngineHome(shared_home).settle().account
     assert account is not None
     assert describe_identity() == (
         f"running as root: PostgreSQL and Redis run as '{account.name}', because PostgreSQL refuses root"

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.engines import PostgresHandle, PostgresServer, remove_engines, stop_stale
+from service.engines import PostgresHandle, PostgresServer, RedisHandle, remove_engines, stop_stale
 from service.engines.home import EngineHome
 from service.engines.processes import ProcessIdentity
 from service.errors import EngineError
@@ -47,11 +47,11 @@ def test_settings_are_durable_unless_the_caller_says_otherwise(postgres: Postgre
     assert psql(postgres, f"{sql} {names}").stdout.strip() == "off||20|1024|on"
 
 
-def test_redis_answers_redis_py_and_celerys_kombu_only_with_the_password(home: Path) -> None:
+def test_redis_answers_redis_py_and_celerys_kombu_only_with_the_password(redis_server: RedisHandle) -> None:
     import kombu
     import redis
 
-    handle = redis_in(home).start()
+    handle = redis_server
     with redis.Redis.from_url(handle.url) as client:
         assert client.ping()
         assert client.config_get("save") == {"save": ""}
@@ -70,8 +70,8 @@ def test_redis_answers_redis_py_and_celerys_kombu_only_with_the_password(home: P
         assert handle.password not in connection.as_uri()
 
 
-def test_engines_run_in_sessions_of_their_own(home: Path) -> None:
-    for pid in (postgres_in(home).start().pid, redis_in(home).start().pid):
+def test_engines_run_in_sessions_of_their_own(postgres: PostgresHandle, redis_server: RedisHandle) -> None:
+    for pid in (postgres.pid, redis_server.pid):
         assert os.getsid(pid) == pid
 
 
@@ -88,7 +88,8 @@ def test_nothing_runs_after_stop_and_data_outlives_it(home: Path) -> None:
     assert psql(server.start(), "select n from kept").stdout.strip() == "7"
 
 
-def test_stop_works_from_another_process_twice_and_before_any_start(home: Path) -> None:
+def test_stop_works_from_another_process_twice_and_before_any_start(new_home: Path) -> None:
+    home = new_home
     postgres_in(home).stop()
     assert not home.exists()
     handle = postgres_in(home).start()
@@ -126,6 +127,7 @@ def test_start_after_sigkill_of_the_postmaster_keeps_committed_data(home: Path) 
     handle = server.start()
     psql(handle, "create table kept (n int); insert into kept values (7)")
     os.kill(handle.pid, signal.SIGKILL)
+    wait_for(lambda: not runs(handle.pid))  # its children may still run
     again = server.start()
     assert again.pid != handle.pid
     assert psql(again, "select n from kept").stdout.strip() == "7"
@@ -195,8 +197,8 @@ def test_home_with_a_path_of_120_characters_and_a_space(fast_folder: Path) -> No
     remove_engines(home)
 
 
-def test_interrupted_initdb_is_started_afresh(home: Path) -> None:
-    server = postgres_in(home)
+def test_interrupted_initdb_is_started_afresh(new_home: Path) -> None:
+    server = postgres_in(new_home)
     with pytest.raises(EngineError, match="initdb needed more than"):
         server.start(deadline_s=0.15)
     assert psql(server.start(), "select 1").stdout.strip() == "1"

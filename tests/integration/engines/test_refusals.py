@@ -27,9 +27,7 @@ def test_second_start_on_the_same_home_is_refused(home: Path) -> None:
 
 
 def test_data_of_another_major_version_is_named(home: Path) -> None:
-    server = postgres_in(home)
-    data = server.start().data_dir
-    server.stop()
+    server, data = postgres_in(home), home / "pg18"
     (data / "PG_VERSION").write_text("17\n")
     with pytest.raises(EngineError, match="was made by PostgreSQL 17, but 18 is installed"):
         server.start()
@@ -46,9 +44,7 @@ def test_start_says_what_the_log_says_and_leaves_nothing_running(home: Path) -> 
 
 
 def test_a_server_that_misses_the_deadline_is_stopped(home: Path) -> None:
-    server = postgres_in(home)
-    data = server.start().data_dir
-    server.stop()
+    server, data = postgres_in(home), home / "pg18"
     with pytest.raises(EngineError, match="PostgreSQL did not answer in time"):
         server.start(deadline_s=0.001)
     assert EngineHome(home).read().processes == {}
@@ -63,8 +59,6 @@ def test_a_second_starter_waits_for_the_first_only_until_its_deadline(home: Path
 
 def test_lost_password_and_damaged_record_are_named(home: Path) -> None:
     server = postgres_in(home)
-    server.start()
-    server.stop()
     (home / "secrets" / "postgres").unlink()
     with pytest.raises(EngineError, match=r"The password file .*secrets/postgres is gone"):
         server.start()
@@ -87,7 +81,8 @@ def test_data_outside_that_is_gone_is_named_and_not_replaced_by_an_empty_databas
     assert server.start().data_dir.parent == outside
 
 
-def test_a_folder_that_others_can_enter_is_not_used_for_sockets(home: Path) -> None:
+def test_a_folder_that_others_can_enter_is_not_used_for_sockets(new_home: Path) -> None:
+    home = new_home
     (home / "sockets").mkdir(parents=True)
     home.chmod(0o711)
     (home / "sockets").chmod(0o755)
