@@ -109,8 +109,9 @@ def _copy_postgres(site: Path, copy: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
+    if not folder.is_dir():
+        folder.mkdir()
+        folder.chmod(0o755)  # whatever the umask
 
 
 def _open_for_reading(tree: Path) -> None:

@@ -118,7 +118,10 @@ class EngineHome:
             with plain_os_errors(file):
                 return Record.from_json(file.read_text()) if file.exists() else Record()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EngineError(f"{file} is damaged; stop what runs under {self.path} and delete that file.") from error
+            raise EngineError(
+                f"{file} is damaged, which names the running engines and any data folder outside {self.path}; "
+                "repair it, or stop the engines by hand and delete it."
+            ) from error
 
     def write(self, record: Record) -> None:
         """Replace the record in one step; call it under `lock`."""
