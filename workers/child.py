@@ -13,22 +13,21 @@ from collections.abc import Mapping
 from typing import IO
 
 from workers.logs import Tail
-from workers.messages import Channel, Do, SlotSetup
+from workers.messages import Channel, SlotName
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _EXIT_PATIENCE_S = 2.0
 
 
-def training_environment(n_threads: int, visible_gpus: str | None) -> dict[str, str]:
+def training_environment(n_threads: int, visible_gpus: str) -> dict[str, str]:
     """The environment of a process that will import torch.
 
     Args:
         n_threads: For every numeric library.
-        visible_gpus: Value of CUDA_VISIBLE_DEVICES; "" hides all, None leaves it as it is.
+        visible_gpus: Value of CUDA_VISIBLE_DEVICES; "" hides all.
     """
     threads = {name: str(n_threads) for name in _THREAD_VARIABLES}
-    gpus = {} if visible_gpus is None else {"CUDA_VISIBLE_DEVICES": visible_gpus}
-    return {**os.environ, **threads, **gpus, "PYTHONFAULTHANDLER": "1"}
+    return {**os.environ, **threads, "CUDA_VISIBLE_DEVICES": visible_gpus, "PYTHONFAULTHANDLER": "1"}
 
 
 class SlotProcess:
@@ -38,12 +37,12 @@ class SlotProcess:
         tail: The last lines of what it and its libraries printed.
     """
 
-    def __init__(self, setup: SlotSetup, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: SlotName, environment: Mapping[str, str]) -> None:
         """Start it. The calling thread must live as long as the process (see `workers.orphans`)."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "workers.slot", str(theirs.fileno()), f"slot-{setup.slot}"],
+                [sys.executable, "-m", "workers.slot", str(theirs.fileno()), *name.to_arguments()],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -54,7 +53,6 @@ class SlotProcess:
         self.pid = self._process.pid
         self.tail = Tail()
         self.channel = Channel(ours)
-        self.channel.send(Do.SET_UP, setup=vars(setup))
         assert self._process.stdout is not None  # noqa: S101 (PIPE above)
         self._relay = threading.Thread(target=_relay, args=(self._process.stdout, self.tail), daemon=True)
         self._relay.start()

@@ -1,70 +1,48 @@
-"""What a worker can offer, found out without importing torch: slots, and what a child process probed."""
+"""How many slots a machine has room for, found out without importing torch."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 from service.config import Settings
 from service.errors import ConfigurationError
 from workers.child import training_environment
-from workers.messages import SlotSetup
-from workers.supervision import SlotPlan
 
 _PROBE_PATIENCE_S = 300
-NOTHING_PROBED: Mapping[str, Any] = {
-    "devices": [],
-    "environment": {"python": platform.python_version(), "platform": platform.platform()},
-    "code_revision": "",
-    "optimizers": {},
-    "workloads": {},
-    "problems": [],
-}
-"""What a worker offers that trains nothing."""
 
 
-def probe_machine(queue: str, settings: Settings) -> dict[str, Any]:
-    """What `workers.probe` says of this machine.
+def count_gpus() -> int:
+    """GPUs that torch sees, asked in another process.
 
     Raises:
-        ConfigurationError: The probe failed, or the queue needs a GPU and there is none.
+        ConfigurationError: There is none, or torch cannot be imported.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "workers.probe", queue],
+        [sys.executable, "-m", "workers.probe", "gpu"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        env=training_environment(settings.slot_threads, visible_gpus(queue)),
         timeout=_PROBE_PATIENCE_S,
         check=False,
         start_new_session=True,
     )
     if done.returncode != 0:
-        raise ConfigurationError("this machine cannot train: the lines above say why")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if not found["devices"]:
+        raise ConfigurationError("torch cannot be used here; the lines above say why")
+    n_gpus = int(json.loads(done.stdout.splitlines()[-1])["n_gpus"])
+    if n_gpus == 0:
         raise ConfigurationError("the queue gpu needs a GPU, and torch sees none here")
-    return found
+    return n_gpus
 
 
-def visible_gpus(queue: str | None, index: int | None = None) -> str | None:
-    """CUDA_VISIBLE_DEVICES for a process: none for the queue cpu, else one GPU of ours, or all that we see.
-
-    Args:
-        index: Which of the GPUs that this process may use; None for all.
-    """
-    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
+def visible_gpus(queue: str, index: int) -> str:
+    """CUDA_VISIBLE_DEVICES for a slot: nothing for the queue cpu, else one of the GPUs that this process may use."""
     if queue != "gpu":
         return ""
-    if index is None:
-        return ours
+    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
     return str(index) if ours is None else ours.split(",")[index].strip()
 
 
@@ -82,31 +60,17 @@ def _group_limit(file: Path) -> int:
         return sys.maxsize
 
 
-def count_slots(queue: str | None, settings: Settings, found: Mapping[str, Any]) -> int:
-    """Slots of a worker: as the settings say, else one per GPU, or as many as have cores of their own."""
+def slot_environments(queue: str | None, settings: Settings) -> list[dict[str, str]]:
+    """The environment of each slot's process, which says what it may use: empty where nothing is trained.
+
+    As many slots as the settings say, else one per GPU, or as many as have cores of their own. Where there are more
+    slots than GPUs, several share one.
+    """
     if queue is None:
-        return 0
-    if settings.slots:
-        return settings.slots
-    return len(found["devices"]) if queue == "gpu" else max(1, count_cores() // settings.slot_threads)
-
-
-def plan_slots(
-    queue: str | None, settings: Settings, found: Mapping[str, Any], worker_id: UUID, environment_id: str
-) -> Sequence[SlotPlan]:
-    """The slots to start on what was found; several share a GPU where there are more slots than GPUs."""
-    plans = []
-    for slot in range(count_slots(queue, settings, found)):
-        gpu = slot % len(found["devices"])
-        setup = SlotSetup(
-            worker_id=str(worker_id),
-            slot=slot,
-            queue=queue or "",
-            devices=tuple(found["devices"][gpu]),
-            workloads=tuple(found["workloads"]),
-            optimizers=tuple(found["optimizers"]),
-            environment_id=environment_id,
-            code_revision=found["code_revision"],
-        )
-        plans.append(SlotPlan(setup, training_environment(settings.slot_threads, visible_gpus(queue, gpu))))
-    return plans
+        return []
+    n_gpus = count_gpus() if queue == "gpu" else 0
+    n_slots = settings.slots or n_gpus or max(1, count_cores() // settings.slot_threads)
+    return [
+        training_environment(settings.slot_threads, visible_gpus(queue, slot % max(n_gpus, 1)))
+        for slot in range(n_slots)
+    ]

@@ -6,16 +6,17 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 
 class Do(StrEnum):
     """What the worker tells a slot."""
 
-    SET_UP = "set_up"
+    BEGIN = "begin"
     WORK = "work"
     STOP = "stop"
 
@@ -23,6 +24,7 @@ class Do(StrEnum):
 class Say(StrEnum):
     """What a slot tells its worker."""
 
+    HELLO = "hello"
     READY = "ready"
     CLAIMED = "claimed"
     RELEASED = "released"
@@ -30,33 +32,30 @@ class Say(StrEnum):
 
 
 @dataclass(frozen=True)
-class SlotSetup:
-    """What a slot must know beside the settings; the first message that it receives.
+class SlotName:
+    """Which slot it is; travels on its command line, where `ps` shows it.
 
     Attributes:
-        worker_id: The worker's id in the ledger.
-        slot: Number of the slot within the worker, from 0.
-        devices: Device classes, the most special last: ("cpu",) or ("cuda", "cuda:H200").
-        workloads: Names that the slot may claim; `optimizers` likewise.
-        code_revision: The revision that the worker registered.
+        queue: The Celery queue that the worker serves, "cpu" or "gpu".
+        number: Counted from 0 within the worker.
     """
 
-    worker_id: str
-    slot: int
+    worker_id: UUID
     queue: str
-    devices: tuple[str, ...]
-    workloads: tuple[str, ...]
-    optimizers: tuple[str, ...]
-    environment_id: str
-    code_revision: str
+    number: int
+
+    def to_arguments(self) -> list[str]:
+        """As on a command line."""
+        return [str(self.worker_id), self.queue, str(self.number)]
 
     @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> SlotSetup:
-        """Read what `vars` of another one became on its way."""
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in message.items()
-        }
-        return cls(**fields)
+    def from_arguments(cls, arguments: Sequence[str]) -> SlotName:
+        """Read what `to_arguments` wrote."""
+        worker_id, queue, number = arguments
+        return cls(UUID(worker_id), queue, int(number))
+
+    def __str__(self) -> str:
+        return f"worker {self.worker_id.hex[:8]} slot {self.number}"
 
 
 class Channel:

@@ -1,4 +1,4 @@
-"""What this machine can train: `python -m workers.probe QUEUE` prints it, so that its caller needs no torch."""
+"""What a process can train. `python -m workers.probe QUEUE` prints it, so that its caller needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from service.domain.catalog import BUILT_IN
 from workers.environment import code_revision, environment
 from workers.optimizers import describe_optimizer
 from workers.plugins import PluginError
-from workers.training import configure_torch
 from workers.workloads import load
 
 _VENDOR_WORDS = {"NVIDIA", "GeForce", "Tesla", "Quadro", "AMD", "Radeon", "Instinct", "Graphics", "GPU", "Laptop"}
@@ -30,28 +29,43 @@ def device_model(name: str) -> str:
 
 
 def probe(queue: str) -> dict[str, Any]:
-    """Devices, one entry for each GPU with its classes; versions; the code's revision; what may be named in a study."""
+    """What this process can train, as JSON.
+
+    Returns:
+        `n_gpus` that it sees; `devices`, the classes of the first; `environment`; `code_revision`; `optimizers` and
+        `workloads` by the names that studies use; `problems`, sentences about entries of the allow-lists.
+    """
     settings = load_settings()
-    configure_torch(settings.slot_threads)
     problems: list[str] = []
-    allowed_optimizers, allowed_workloads = names(settings.allowed_optimizers), names(settings.allowed_workloads)
     optimizers = {name: entry.to_dict() for name, entry in BUILT_IN.optimizers.items()}
     workloads = {name: entry.to_dict() for name, entry in BUILT_IN.workloads.items()}
-    optimizers |= _described(
-        allowed_optimizers, lambda name: describe_optimizer(name, allowed=allowed_optimizers).to_dict(), problems
-    )
-    workloads |= _described(
-        allowed_workloads, lambda name: {**load(name, allowed_workloads).description.to_dict(), "name": name}, problems
-    )
+    optimizers |= _described(names(settings.allowed_optimizers), _optimizer, problems)
+    workloads |= _described(names(settings.allowed_workloads), _workload, problems)
     kind = "cuda" if queue == "gpu" else "cpu"
     return {
-        "devices": _gpus() if queue == "gpu" else [["cpu"]],
+        "n_gpus": torch.cuda.device_count(),
+        "devices": device_classes(queue),
         "environment": environment(),
         "code_revision": code_revision(),
         "optimizers": optimizers,
         "workloads": {name: entry for name, entry in workloads.items() if kind in entry["device_classes"]},
         "problems": problems,
     }
+
+
+def device_classes(queue: str) -> list[str]:
+    """The classes of the first device, the most special last; empty where the queue needs a GPU and there is none."""
+    if queue != "gpu":
+        return ["cpu"]
+    return ["cuda", f"cuda:{device_model(torch.cuda.get_device_name(0))}"] if torch.cuda.is_available() else []
+
+
+def _optimizer(name: str) -> dict[str, Any]:
+    return describe_optimizer(name, allowed=[name]).to_dict()
+
+
+def _workload(name: str) -> dict[str, Any]:
+    return {**load(name, [name]).description.to_dict(), "name": name}
 
 
 def _described(listed: Iterable[str], describe: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
@@ -63,11 +77,6 @@ def _described(listed: Iterable[str], describe: Callable[[str], Any], problems: 
         except (PluginError, AttributeError) as error:
             problems.append(f"{name} is on the allow-list, but cannot be used: {error}")
     return found
-
-
-def _gpus() -> list[list[str]]:
-    n_gpus = torch.cuda.device_count()
-    return [["cuda", f"cuda:{device_model(torch.cuda.get_device_name(i))}"] for i in range(n_gpus)]
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,20 +20,23 @@ from workers.patience import persist
 _log = logging.getLogger(__name__)
 
 
-def registration_of(worker_id: UUID, queues: Sequence[str], n_slots: int, found: Mapping[str, Any]) -> Registration:
-    """What a worker says of itself, from what was probed."""
-    devices = {name: None for device in found["devices"] for name in device}
+def registration_of(
+    worker_id: UUID, queues: Sequence[str], n_slots: int, found: Sequence[Mapping[str, Any]]
+) -> Registration:
+    """What a worker says of itself, from what its slots found; nothing where it has no slots."""
+    first = found[0] if found else {}
+    devices = {name: None for entry in found for name in entry["devices"]}
     return Registration(
         worker_id=worker_id,
         hostname=socket.gethostname(),
         pid=os.getpid(),
         queues=tuple(queues),
-        devices=tuple(devices) if n_slots else (),
+        devices=tuple(devices),
         n_slots=n_slots,
-        code_revision=found["code_revision"],
-        optimizers=found["optimizers"],
-        workloads=found["workloads"],
-        environment=found["environment"],
+        code_revision=first.get("code_revision", ""),
+        optimizers=first.get("optimizers", {}),
+        workloads=first.get("workloads", {}),
+        environment=first.get("environment") or {"python": platform.python_version(), "platform": platform.platform()},
     )
 
 

@@ -1,205 +1,54 @@
-"""The parent of the slots: starts them, gives them work, notices their death, enforces time limits, stops them.
-
-Each slot has a keeper, a thread that starts the slot's process, hears what it says, and starts it again when it died.
-What a slot had claimed when it died is handed back at once.
-"""
+"""The slots of a worker, from the side of the worker."""
 
 from __future__ import annotations
 
-import logging
 import queue
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from service.domain.trial import Outcome, TrialId
-from service.errors import StoreUnavailableError
+from service.errors import ConfigurationError
 from service.store.database import Database
-from service.store.leases import Finish, finish_trial, hand_back_trial
-from workers.child import SlotProcess
-from workers.logs import storable
-from workers.messages import Do, Say, SlotSetup
-from workers.patience import persist
-
-_log = logging.getLogger(__name__)
-STOP_PATIENCE_S = 7.5
-"""Seconds that a slot has for its last step, its checkpoint and handing its trial back."""
-_WATCH_S = 1.0
-_LONGEST_PAUSE_S = 30.0
-
-
-@dataclass(frozen=True)
-class SlotPlan:
-    """One slot to start: what it is told, and the environment of its process."""
-
-    setup: SlotSetup
-    environment: Mapping[str, str]
-
-
-@dataclass
-class _Trial:
-    """What a slot executes; `ends_at` on the monotonic clock."""
-
-    trial_id: TrialId
-    attempt: int
-    limit_s: float
-    ends_at: float
-
-
-class Keeper(threading.Thread):
-    """Looks after one slot until it is told to stop."""
-
-    def __init__(self, plan: SlotPlan, database: Database) -> None:
-        super().__init__(name=f"keeper-{plan.setup.slot}", daemon=True)
-        self._plan = plan
-        self._database = database
-        self._stopping = threading.Event()
-        self._stop_by = float("inf")
-        self._changed = threading.Condition()
-        self._has_work = False
-        self._is_ready = False
-        self._child: SlotProcess | None = None
-        self._trial: _Trial | None = None
-
-    def work(self) -> None:
-        """Have the slot execute trials; returns when none is left for it, or the worker stops."""
-        with self._changed:
-            self._has_work = True
-            if self._is_ready and self._child is not None:
-                self._child.channel.send(Do.WORK)
-            while self._has_work and not self._stopping.is_set():
-                self._changed.wait()
-
-    def stop(self) -> None:
-        """Ask the slot to checkpoint and end; `join` tells when it has."""
-        self._stop_by = time.monotonic() + STOP_PATIENCE_S
-        self._stopping.set()
-        with self._changed:
-            if self._child is not None:
-                self._child.channel.send(Do.STOP)
-
-    def kill(self) -> None:
-        """End the slot's process at once."""
-        child = self._child
-        if child is not None:
-            child.kill()
-
-    def run(self) -> None:
-        """Keep a process running."""
-        n_failures = 0
-        while not self._stopping.is_set():
-            self._start()
-            was_ready = self._listen()
-            n_failures = 0 if was_ready else n_failures + 1
-            if n_failures:
-                self._stopping.wait(min(2.0 ** (n_failures - 1), _LONGEST_PAUSE_S))
-        with self._changed:
-            self._changed.notify_all()
-
-    def _start(self) -> None:
-        with self._changed:
-            self._child = SlotProcess(self._plan.setup, self._plan.environment)
-            if self._stopping.is_set():
-                self._child.channel.send(Do.STOP)
-
-    def _listen(self) -> bool:
-        """Hear the slot until its process has ended; returns whether it had become ready."""
-        child, was_ready, verdict = self._child, False, ""
-        assert child is not None  # noqa: S101 (started just before)
-        while True:
-            try:
-                message = child.channel.receive(_WATCH_S if self._trial is None else self._time_left())
-            except EOFError:
-                break
-            if message is not None:
-                self._hear(message, child)
-                was_ready = was_ready or message["kind"] == Say.READY
-            elif not verdict and (verdict := self._overdue()):
-                child.kill()
-        with self._changed:
-            self._child, self._is_ready = None, False
-        self._mourn(child.bury(), verdict, child.tail.text())
-        return was_ready
-
-    def _time_left(self) -> float:
-        ends_at = self._trial.ends_at if self._trial else float("inf")
-        return min(_WATCH_S, max(ends_at - time.monotonic(), 0.01))
-
-    def _overdue(self) -> str:
-        """Why the slot must be killed: "time_limit", "stop", or "" where it must not."""
-        now = time.monotonic()
-        if self._trial is not None and now >= self._trial.ends_at:
-            return "time_limit"
-        return "stop" if now >= self._stop_by else ""
-
-    def _hear(self, message: Mapping[str, Any], child: SlotProcess) -> None:
-        kind = message["kind"]
-        if kind == Say.CLAIMED:
-            child.tail.clear()
-            ends_at = time.monotonic() + message["deadline_s"]
-            self._trial = _Trial(TrialId(message["trial_id"]), message["attempt"], message["limit_s"], ends_at)
-        elif kind == Say.RELEASED:
-            self._trial = None
-        elif kind == Say.READY:
-            with self._changed:
-                self._is_ready = True
-                if self._has_work:
-                    child.channel.send(Do.WORK)
-        elif kind == Say.IDLE:
-            with self._changed:
-                self._has_work = False
-                self._changed.notify_all()
-
-    def _mourn(self, end: str, verdict: str, tail: str | None) -> None:
-        """Write the end of the trial that the slot executed when its process ended."""
-        trial, self._trial = self._trial, None
-        level = logging.INFO if trial is None and end.endswith("code 0") else logging.ERROR
-        _log.log(level, "slot %d: the process %s", self._plan.setup.slot, end)
-        if trial is None:
-            return
-        try:
-            persist(
-                self._database,
-                lambda connection: _write_end(connection, trial, end, verdict, storable(tail)),
-                stopping=self._stopping,
-                patience_s=1.0,
-                what=f"hand back trial {trial.trial_id}",
-            )
-        except StoreUnavailableError:
-            _log.warning("trial %d could not be handed back; its lease will end by itself", trial.trial_id)
-
-
-def _write_end(connection: Any, trial: _Trial, end: str, verdict: str, tail: str | None) -> None:
-    if verdict == "time_limit":
-        reason = f"the trial ran longer than its limit of {trial.limit_s:g} s, over all its attempts"
-        finish = Finish(Outcome.TIME_LIMIT, reason=reason, log_tail=tail)
-        finish_trial(connection, trial.trial_id, trial.attempt, finish)
-        return
-    outcome: Outcome | None = Outcome.LOST
-    reason = f"the slot process {end}"
-    if verdict == "stop":
-        outcome, reason = None, f"the worker stopped, and the trial did not within {STOP_PATIENCE_S:g} s"
-    hand_back_trial(connection, trial.trial_id, trial.attempt, outcome=outcome, reason=reason, log_tail=tail)
+from workers.keeper import Keeper
+from workers.messages import SlotName
 
 
 class Supervisor:
-    """The slots of a worker. Thread-safe."""
+    """Starts slots, gives them work, stops them. Thread-safe."""
 
-    def __init__(self, plans: Sequence[SlotPlan], database: Database) -> None:
-        self._keepers = [Keeper(plan, database) for plan in plans]
+    def __init__(
+        self, worker_id: UUID, training_queue: str | None, environments: Sequence[Mapping[str, str]], database: Database
+    ) -> None:
+        """Prepare one slot for each environment of a process; starts nothing yet."""
+        self._keepers = [
+            Keeper(SlotName(worker_id, training_queue or "", number), environment, database)
+            for number, environment in enumerate(environments)
+        ]
         self._free: queue.SimpleQueue[Keeper] = queue.SimpleQueue()
+        self._is_stopping = False
 
     @property
     def n_slots(self) -> int:
         """How many slots there are."""
         return len(self._keepers)
 
-    def start(self) -> None:
-        """Start all slots; returns before they are ready."""
+    def start(self) -> list[Mapping[str, Any]]:
+        """Start all slots; returns what each that came up can train, as `workers.probe` says.
+
+        Raises:
+            ConfigurationError: None came up, although nothing had them stop.
+        """
         for keeper in self._keepers:
             keeper.start()
+        found = [keeper.introduce() for keeper in self._keepers]
+        if self._keepers and not any(found) and not self._is_stopping:
+            raise ConfigurationError("no slot could be started; the lines above say why")
+        return [entry for entry in found if entry]
+
+    def begin(self, environment_id: str) -> None:
+        """Let the slots work from now on."""
+        for keeper in self._keepers:
+            keeper.begin(environment_id)
             self._free.put(keeper)
 
     def work(self) -> None:
@@ -215,13 +64,15 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask all slots to checkpoint and end."""
+        self._is_stopping = True
         for keeper in self._keepers:
             keeper.stop()
 
     def join(self) -> None:
         """Wait until all slots have ended after `stop`."""
         for keeper in self._keepers:
-            keeper.join()
+            if keeper.ident is not None:
+                keeper.join()
 
     def kill(self) -> None:
         """End all slots at once; their trials' leases end by themselves."""

@@ -71,7 +71,7 @@ def test_killed_slot_hands_its_trial_back_at_once_and_attempt_2_finishes_it(ledg
     study = add_study(ledger, workload=SLOW, options={"epochs": 4, "step_s": 0.03})
     announce_work(app, "cpu", 1)
     trial = wait_for_measurements(ledger, study, 2)
-    (victim,) = (slot for slot in worker.slots() if slot.cmdline()[-1] == f"slot-{trial['slot']}")
+    (victim,) = (slot for slot in worker.slots() if slot.cmdline()[-1] == str(trial["slot"]))
     os.kill(victim.pid, signal.SIGKILL)
     wait_until(lambda: trial_of(ledger, study)["attempts"][0]["outcome"], patience_s=1.5)
     trial = wait_for_end(ledger, study)

@@ -1,0 +1,203 @@
+"""A keeper looks after one slot: starts its process, hears what it says, and starts it again when it died.
+
+It notices the death at once, by the end of the pipe, and hands back what the slot had claimed. It kills a slot whose
+trial is over its time limit, and one that does not stop in time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.domain.trial import Outcome, TrialId
+from service.errors import StoreUnavailableError
+from service.store.database import Database
+from service.store.leases import Finish, finish_trial, hand_back_trial
+from workers.child import SlotProcess
+from workers.logs import storable
+from workers.messages import Do, Say, SlotName
+from workers.patience import persist
+
+_log = logging.getLogger(__name__)
+STOP_PATIENCE_S = 7.5
+"""Seconds that a slot has for its last step, its checkpoint and handing its trial back."""
+_WATCH_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+
+
+@dataclass
+class _Trial:
+    """What a slot executes; `ends_at` on the monotonic clock."""
+
+    trial_id: TrialId
+    attempt: int
+    limit_s: float
+    ends_at: float
+
+
+class Keeper(threading.Thread):
+    """Looks after one slot until it is told to stop."""
+
+    def __init__(self, name: SlotName, environment: Mapping[str, str], database: Database) -> None:
+        super().__init__(name=f"keeper-{name.number}", daemon=True)
+        self._slot = name
+        self._environment = environment
+        self._database = database
+        self._stopping = threading.Event()
+        self._stop_by = float("inf")
+        self._changed = threading.Condition()
+        self._found: Mapping[str, Any] | None = None
+        self._has_failed = False
+        self._environment_id: str | None = None
+        self._has_work = False
+        self._is_ready = False
+        self._child: SlotProcess | None = None
+        self._trial: _Trial | None = None
+
+    def introduce(self) -> Mapping[str, Any] | None:
+        """Wait for what the slot says that it can train; None where it died before, or the worker stops."""
+        with self._changed:
+            while self._found is None and not self._has_failed and not self._stopping.is_set():
+                self._changed.wait()
+            return self._found
+
+    def begin(self, environment_id: str) -> None:
+        """Let the slot know the id of its environment in the ledger, after which it may be given work."""
+        with self._changed:
+            self._environment_id = environment_id
+            if self._child is not None:
+                self._child.channel.send(Do.BEGIN, environment_id=environment_id)
+
+    def work(self) -> None:
+        """Have the slot execute trials; returns when none is left for it, or the worker stops."""
+        with self._changed:
+            self._has_work = True
+            if self._is_ready and self._child is not None:
+                self._child.channel.send(Do.WORK)
+            while self._has_work and not self._stopping.is_set():
+                self._changed.wait()
+
+    def stop(self) -> None:
+        """Ask the slot to checkpoint and end; `join` tells when it has."""
+        self._stop_by = time.monotonic() + STOP_PATIENCE_S
+        self._stopping.set()
+        with self._changed:
+            if self._child is not None:
+                self._child.channel.send(Do.STOP)
+            self._changed.notify_all()
+
+    def kill(self) -> None:
+        """End the slot's process at once."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def run(self) -> None:
+        """Keep a process running."""
+        n_failures = 0
+        while not self._stopping.is_set():
+            self._start()
+            was_ready = self._listen()
+            n_failures = 0 if was_ready else n_failures + 1
+            if n_failures:
+                self._stopping.wait(min(2.0 ** (n_failures - 1), _LONGEST_PAUSE_S))
+
+    def _start(self) -> None:
+        with self._changed:
+            self._child = SlotProcess(self._slot, self._environment)
+            if self._environment_id is not None:
+                self._child.channel.send(Do.BEGIN, environment_id=self._environment_id)
+            if self._stopping.is_set():
+                self._child.channel.send(Do.STOP)
+
+    def _listen(self) -> bool:
+        """Hear the slot until its process has ended; returns whether it had become ready."""
+        child, was_ready, verdict = self._child, False, ""
+        assert child is not None  # noqa: S101 (started just before)
+        while True:
+            try:
+                message = child.channel.receive(_WATCH_S if self._trial is None else self._time_left())
+            except EOFError:
+                break
+            if message is not None:
+                self._hear(message, child)
+                was_ready = was_ready or message["kind"] == Say.READY
+            elif not verdict and (verdict := self._overdue()):
+                child.kill()
+        with self._changed:
+            self._child, self._is_ready = None, False
+            self._has_failed = not was_ready
+            self._changed.notify_all()
+        self._mourn(child.bury(), verdict, child.tail.text())
+        return was_ready
+
+    def _time_left(self) -> float:
+        ends_at = self._trial.ends_at if self._trial else float("inf")
+        return min(_WATCH_S, max(ends_at - time.monotonic(), 0.01))
+
+    def _overdue(self) -> str:
+        """Why the slot must be killed: "time_limit", "stop", or "" where it must not."""
+        now = time.monotonic()
+        if self._trial is not None and now >= self._trial.ends_at:
+            return "time_limit"
+        return "stop" if now >= self._stop_by else ""
+
+    def _hear(self, message: Mapping[str, Any], child: SlotProcess) -> None:
+        kind = message["kind"]
+        if kind == Say.CLAIMED:
+            child.tail.clear()
+            ends_at = time.monotonic() + message["deadline_s"]
+            self._trial = _Trial(TrialId(message["trial_id"]), message["attempt"], message["limit_s"], ends_at)
+        elif kind == Say.RELEASED:
+            self._trial = None
+        else:
+            with self._changed:
+                self._change(kind, message, child)
+                self._changed.notify_all()
+
+    def _change(self, kind: str, message: Mapping[str, Any], child: SlotProcess) -> None:
+        if kind == Say.HELLO:
+            if self._found is not None and self._found["code_revision"] != message["found"]["code_revision"]:
+                _log.warning("the training code changed under this worker; start the worker again")
+            self._found = message["found"]
+        elif kind == Say.READY:
+            self._is_ready = True
+            if self._has_work:
+                child.channel.send(Do.WORK)
+        elif kind == Say.IDLE:
+            self._has_work = False
+
+    def _mourn(self, end: str, verdict: str, tail: str | None) -> None:
+        """Write the end of the trial that the slot executed when its process ended."""
+        trial, self._trial = self._trial, None
+        level = logging.INFO if trial is None and end.endswith("code 0") else logging.ERROR
+        _log.log(level, "slot %d: the process %s", self._slot.number, end)
+        if trial is None:
+            return
+        try:
+            persist(
+                self._database,
+                lambda connection: _write_end(connection, trial, end, verdict, storable(tail)),
+                stopping=self._stopping,
+                patience_s=1.0,
+                what=f"hand back trial {trial.trial_id}",
+            )
+        except StoreUnavailableError:
+            _log.warning("trial %d could not be handed back; its lease will end by itself", trial.trial_id)
+
+
+def _write_end(connection: Any, trial: _Trial, end: str, verdict: str, tail: str | None) -> None:
+    if verdict == "time_limit":
+        reason = f"the trial ran longer than its limit of {trial.limit_s:g} s, over all its attempts"
+        finish = Finish(Outcome.TIME_LIMIT, reason=reason, log_tail=tail)
+        finish_trial(connection, trial.trial_id, trial.attempt, finish)
+        return
+    outcome: Outcome | None = Outcome.LOST
+    reason = f"the slot process {end}"
+    if verdict == "stop":
+        outcome, reason = None, f"the worker stopped, and the trial did not within {STOP_PATIENCE_S:g} s"
+    hand_back_trial(connection, trial.trial_id, trial.attempt, outcome=outcome, reason=reason, log_tail=tail)
