@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH_VERSION := 2.13.0
 TORCH_SOURCE := $(if $(filter cpu,$(TORCH)),--index-url https://download.pytorch.org/whl/cpu)
-PIP := $(BIN)/pip install --disable-pip-version-check --quiet
+PIP := $(BIN)/pip install --disable-pip-version-check -qq
 INPUTS := pyproject.toml adamp/pyproject.toml requirements.txt Makefile
 export OMP_NUM_THREADS := 1
 

@@ -95,7 +95,9 @@ def show_result(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     console.print(render.mechanism_table(studies))
     _heading(console, "2  The verdicts: tuned alike, chosen on validation, reported on test")
     console.print(render.verdict_table(studies))
-    _heading(console, "3  The controls: the same optimizer twice must show no difference, an untuned one must show some")
+    _heading(
+        console, "3  The controls: the same optimizer twice must show no difference, an untuned one must show some"
+    )
     console.print(render.verdict_table([controls]))
     _heading(console, "4  What to do next")
     for report in studies:
