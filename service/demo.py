@@ -6,8 +6,11 @@ the controls. Nothing is written down beforehand: the screen shows what the ledg
 
 from __future__ import annotations
 
+import contextlib
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +21,6 @@ from service.client import Client
 from service.config import Settings
 from service.domain.catalog import BUILT_IN
 from service.domain.snippet import constructor_lines
-from service.errors import TangentError
 from service.launch import Tell
 from service.studyfile import example
 
@@ -39,20 +41,26 @@ def run_demo(settings: Settings, console: Console, tell: Tell, *, slots: int, st
     started = time.monotonic()
     console.print(Text("Is AdamP better than AdamW, SGDP better than SGD? Two networks, fair tuning.", style="bold"))
     with launch.instance_for(settings, tell, slots=slots) as (client, own):
-        ids = [_submit(client, name, settings.demo_seed, is_quick, tell) for name in STUDIES]
-        views = watching.watch(client, ids, console, check=own.check if own else _nothing)
-        _refuse_unfinished(views)
-        reports = [client.report(study_id) for study_id in ids]
-        show_result(console, reports)
-        minutes = render.human_time(time.monotonic() - started)
-        console.print(f"\nThe demo took {minutes}. Studies {', '.join(map(str, ids))} stay in the ledger in ", end="")
-        console.print(
-            f"{launch.home_of(settings)}; `make up` and `tangent report {ids[0]}` show them again.", markup=False
-        )
+        check = own.check if own else _nothing
+        ids = _find_or_submit(client, settings.demo_seed, is_quick, tell)
+        watching.refuse_unfinished(watching.watch(client, ids, console, check=check))
+        show_result(console, [watching.ask(partial(client.report, study_id), check) for study_id in ids])
+        _say_goodbye(console, settings, ids, time.monotonic() - started)
         if stays_open and own is not None:
             console.print(f"The service stays up at {own.address} until Ctrl-C.", markup=False)
-            own.wait()
+            with contextlib.suppress(KeyboardInterrupt):
+                own.wait()
     return 0
+
+
+def _say_goodbye(console: Console, settings: Settings, ids: Sequence[int], took_s: float) -> None:
+    home = launch.home_of(settings)
+    console.print()
+    console.print(
+        f"The demo took {render.human_time(took_s)}. Studies {', '.join(map(str, ids))} stay in the ledger in {home}; "
+        f"`make up` and `tangent report {ids[0]}` show them again.",
+        markup=False,
+    )
 
 
 def demo_study(name: str, seed: int, *, is_quick: bool = False) -> dict[str, Any]:
@@ -70,22 +78,32 @@ def demo_study(name: str, seed: int, *, is_quick: bool = False) -> dict[str, Any
     return document
 
 
-def _submit(client: Client, name: str, seed: int, is_quick: bool, tell: Tell) -> int:
-    document = demo_study(name, seed, is_quick=is_quick)
-    cost = client.validate(document)
-    for study in client.list_studies(state="RUNNING"):
-        if study["spec_hash"] == cost["spec_hash"]:
-            tell(f"continuing study {study['id']} ({study['name']}), which an earlier demo left unfinished")
-            return int(study["id"])
-    study_id = int(client.submit(document)["id"])
-    tell(f"study {study_id} ({document['name']}) starts anew: {cost['cost']['n_trainings']} trainings")
-    return study_id
+def _find_or_submit(client: Client, seed: int, is_quick: bool, tell: Tell) -> list[int]:
+    """The demo's studies: those of an earlier demo that was interrupted, as far as it came, else new ones."""
+    documents = [demo_study(name, seed, is_quick=is_quick) for name in STUDIES]
+    costs = [client.validate(document) for document in documents]
+    earlier = _interrupted_demo(client, [cost["spec_hash"] for cost in costs])
+    ids = []
+    for document, cost in zip(documents, costs, strict=True):
+        study = earlier.get(cost["spec_hash"])
+        if study is None:
+            study = client.submit(document)
+            tell(f"study {study['id']} ({document['name']}) starts anew: {cost['cost']['n_trainings']} trainings")
+        elif study["state"] == "RUNNING":
+            tell(f"continuing study {study['id']} ({document['name']}), which an earlier demo left unfinished")
+        else:
+            tell(f"study {study['id']} ({document['name']}) was finished by that earlier demo")
+        ids.append(int(study["id"]))
+    return ids
 
 
-def _refuse_unfinished(views: Sequence[Mapping[str, Any]]) -> None:
-    for view in views:
-        if view["state"] != "FINISHED":
-            raise TangentError(f"study {view['id']} ended as {view['state'].lower()}: {view['reason']}")
+def _interrupted_demo(client: Client, spec_hashes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The newest study of each spec, by its hash; none at all where every demo came to its end."""
+    newest: dict[str, dict[str, Any]] = {}
+    for study in client.list_studies():
+        if study["spec_hash"] in spec_hashes and study["state"] in ("RUNNING", "FINISHED"):
+            newest.setdefault(study["spec_hash"], study)
+    return newest if any(study["state"] == "RUNNING" for study in newest.values()) else {}
 
 
 def show_result(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
@@ -94,23 +112,23 @@ def show_result(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
     _heading(console, "1  The mechanism: what the projection does to the weights before a BatchNorm")
     console.print(render.mechanism_table(studies))
     _heading(console, "2  The verdicts: tuned alike, chosen on validation, reported on test")
-    console.print(render.verdict_table(studies))
+    console.print(render.verdict_table(studies, console.width))
     _heading(
         console, "3  The controls: the same optimizer twice must show no difference, an untuned one must show some"
     )
-    console.print(render.verdict_table([controls]))
+    console.print(render.verdict_table([controls], console.width))
     _heading(console, "4  What to do next")
     for report in studies:
         for comparison in report["comparisons"]:
             console.print(f"· {report['workload']}: {comparison['verdict']['sentence']}", markup=False)
-    for line in lines_to_paste(studies):
-        console.print(f"    {line}", markup=False, style="cyan")
+    for line in lines_to_paste(studies, console.width - 4):
+        console.print(f"    {line}", markup=False, style="cyan", soft_wrap=True)
     console.print("  On your own model: tangent init, then tangent submit study.yaml --dry-run", markup=False)
 
 
-def lines_to_paste(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines_to_paste(reports: Sequence[Mapping[str, Any]], width: int) -> list[str]:
     """Python that constructs the best AdamP of each study, as its winners were chosen on validation."""
-    lines = []
+    lines: list[str] = []
     for report in reports:
         for arm in report["arms"]:
             chosen = [winner for winner in arm["winners"] if winner["select_mean"] is not None]
@@ -118,8 +136,17 @@ def lines_to_paste(reports: Sequence[Mapping[str, Any]]) -> list[str]:
                 best = min(chosen, key=lambda winner: float(winner["select_mean"]))
                 imports, call = constructor_lines(BUILT_IN.optimizers["AdamP"], best["params"])
                 lines += [imports] if imports not in lines else []
-                lines.append(f"{call}  # {report['workload']}, trial {best['trial']}")
+                lines += [
+                    f"# {report['workload']}: the best of its winners, trial {best['trial']}",
+                    *_fold(call, width),
+                ]
     return lines
+
+
+def _fold(call: str, width: int) -> list[str]:
+    """A call on lines of at most `width` columns, broken between its arguments."""
+    indent = " " * (call.index("(") + 1)
+    return textwrap.wrap(call, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _heading(console: Console, text: str) -> None:

@@ -100,8 +100,12 @@ def _devices() -> Iterator[Finding]:
         )
         return
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    names = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Finding(_NOTE, f"nvidia-smi does not answer: {error}")
+        return
+    names = [line.strip() for line in done.stdout.splitlines() if line.strip() and done.returncode == 0]
     yield Finding(_OK if names else _NOTE, f"GPUs: {', '.join(names) or 'none that nvidia-smi can see'}")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from service import interrupts
 from service.client import Client
 from service.config import Settings
 from service.errors import TangentError
@@ -32,6 +33,7 @@ class OwnInstance:
         self._process, self.home = process, home
         self.address = ""
         self._error: str | None = None
+        self._last_words = ""
 
     def await_ready(self, tell: Tell) -> None:
         """Wait until the service answers; raises TangentError where it does not come up."""
@@ -41,38 +43,42 @@ class OwnInstance:
                 threading.Thread(target=self._follow, args=(tell,), daemon=True).start()
                 return
             self._note(event, tell)
-        raise TangentError(self._error or self._how_it_ended())
+        raise TangentError(self._why_it_ended())
 
     def check(self) -> None:
         """Raise TangentError, with the reason, where the supervisor has ended."""
         if self._process.poll() is not None:
-            raise TangentError(self._error or self._how_it_ended())
+            raise TangentError(self._why_it_ended())
 
-    def wait(self) -> int:
-        """Wait until the supervisor ends; returns its exit code."""
-        return self._process.wait()
+    def wait(self) -> None:
+        """Wait until the supervisor ends; raises TangentError where it does so by itself."""
+        self._process.wait()
+        self.check()
 
     def stop(self, *, deadline_s: float = 60.0) -> None:
-        """Ask the supervisor to stop, wait for it, and stop what it left if it was killed."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        try:
-            self._process.wait(deadline_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        left = read_instance(self.home)
-        if left is not None and left.supervisor.pid == self._process.pid:
-            stop_instance(left)
+        """Ask the supervisor to stop, wait for it, and stop what it left if it was killed; not to be interrupted."""
+        with interrupts.deferred():
+            if self._process.poll() is None:
+                self._process.terminate()
+            with contextlib.suppress(OSError):
+                if self._process.stdin is not None:
+                    self._process.stdin.close()
+            try:
+                self._process.wait(deadline_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            left = read_instance(self.home) if self._process.returncode != 0 else None
+            if left is not None and left.supervisor.pid == self._process.pid:
+                stop_instance(left)
 
     def _events(self) -> Iterator[dict[str, Any]]:
         assert self._process.stdout is not None  # noqa: S101 (piped)
         for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
+            try:
                 yield json.loads(line)
+            except ValueError:  # standard error comes here too until the supervisor has its log
+                self._last_words = line.strip() or self._last_words
 
     def _follow(self, tell: Tell) -> None:
         for event in self._events():
@@ -84,10 +90,15 @@ class OwnInstance:
         elif event.get("step") not in (None, "stopped"):
             tell(event["step"])
 
-    def _how_it_ended(self) -> str:
+    def _why_it_ended(self) -> str:
         code = self._process.wait()
+        if self._error is not None:
+            return self._error
+        if code == 0:
+            return f"the service in {self.home} was stopped by somebody else, as `tangent down` does"
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"the supervisor {how}; see the logs in {self.home / 'logs'}"
+        hint = self._last_words or f"see the logs in {self.home / 'logs'}"
+        return f"the supervisor {how}; {hint}"
 
 
 def home_of(settings: Settings) -> Path:
@@ -132,15 +143,19 @@ def start(home: Path, tell: Tell, *, slots: int = 0, has_lifeline: bool, port: i
         TangentError: It did not come up; everything is stopped again.
     """
     argv = [sys.executable, "-m", "service.local", "--home", str(home), "--slots", str(slots)]
-    process = subprocess.Popen(
-        argv + (["--lifeline"] if has_lifeline else []),
-        stdin=subprocess.PIPE if has_lifeline else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **({} if port is None else {"TANGENT_API_PORT": str(port)})},
-        start_new_session=True,
-    )
-    own = OwnInstance(process, home)
+    # A folder `service` or `workers` where the user happens to stand must not be taken for ours.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    with interrupts.deferred():
+        process = subprocess.Popen(
+            argv + (["--lifeline"] if has_lifeline else []),
+            stdin=subprocess.PIPE if has_lifeline else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**environment, **({} if port is None else {"TANGENT_API_PORT": str(port)})},
+            start_new_session=True,
+        )
+        own = OwnInstance(process, home)
     try:
         own.await_ready(tell)
     except BaseException:
@@ -166,5 +181,6 @@ def instance_for(settings: Settings, tell: Tell, *, slots: int = 0) -> Iterator[
     try:
         yield Client(own.address, read_token(home)), own
     finally:
-        tell("stopping workers, coordinator, API, Redis and PostgreSQL")
-        own.stop()
+        with interrupts.deferred():
+            tell("stopping workers, coordinator, API, Redis and PostgreSQL")
+            own.stop()

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 STRIP_WIDTH = 37
-_PHASES = ("search", "select", "confirm")
-_BAR_WIDTH = 10
+NARROW = 96
+"""Columns below which tables are drawn more tightly."""
 
 
 def number(value: float | None) -> str:
@@ -21,11 +21,13 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 3) -> str:
     """A relative change with its sign, such as "-11.5 %"."""
     if value is None:
         return "–"
-    return f"{100 * value:+.3g} %".replace("-", "−")
+    change = 100 * value
+    text = f"{change:+.{digits}g}" if abs(change) < 10.0**digits else f"{change:+,.0f}"
+    return f"{text} %".replace("-", "−")
 
 
 def human_time(seconds: float | None) -> str:
@@ -67,9 +69,11 @@ def interval_strip(comparison: Mapping[str, Any], margin: float, scale: float, w
         low, high = place(interval["lower"]), place(interval["upper"])
         for i in range(low, high + 1):
             cells[i] = "━"
-        cells[low] = "◄" if interval["lower"] < -scale else "┣"
-        cells[high] = "►" if interval["upper"] > scale else "┫"
-        cells[place(mean)] = "●"
+        cells[low], cells[high], cells[place(mean)] = "┣", "┫", "●"
+        if interval["lower"] < -scale:
+            cells[0] = "◄"
+        if interval["upper"] > scale:
+            cells[-1] = "►"
     return Text("".join(cells), style=verdict_style(comparison))
 
 
@@ -81,36 +85,52 @@ def verdict_style(comparison: Mapping[str, Any]) -> str:
     return "bold red" if kind.startswith("worse") else "yellow"
 
 
-def verdict_table(reports: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """All comparisons of some reports on one axis, with the verdict's words."""
-    scale = strip_scale(reports)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    ends = f"{percent(math.expm1(-scale))} better"
-    worse = f"{percent(math.expm1(scale))} worse"
-    header = ends + worse.rjust(STRIP_WIDTH - len(ends))
-    for column in ("workload", "challenger ← baseline", header, "test loss, 95 % interval", "verdict"):
-        is_verdict = column == "verdict"
-        table.add_column(column, no_wrap=not is_verdict, min_width=18 if is_verdict else None)
+def verdict_table(reports: Sequence[Mapping[str, Any]], width: int) -> RenderableType:
+    """All comparisons of some reports on one axis, with the verdict's words.
+
+    Args:
+        reports: With a line of its own for each workload where there are several.
+        width: Columns of the terminal; where they are few, the numbers stand below the words.
+    """
+    scale, is_narrow = strip_scale(reports), width < NARROW
+    strip_width = max(15, min(STRIP_WIDTH, width - (48 if is_narrow else 71)))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
+    table.add_column("challenger ← baseline", overflow="fold")
+    table.add_column(_axis(scale, strip_width), no_wrap=True)
+    if not is_narrow:
+        table.add_column("test loss, 95 % interval", no_wrap=True)
+    table.add_column("verdict", min_width=20)
     for report in reports:
+        if len(reports) > 1:
+            table.add_row(Text(report["workload"], style="bold"))
         for comparison in report["comparisons"]:
-            table.add_row(*_verdict_row(report, comparison, scale))
+            table.add_row(*_verdict_row(report, comparison, scale, strip_width, is_narrow=is_narrow))
     margin = reports[0]["margin"] if reports else 0.05
     legend = f"● effect   ┣━┫ 95 % interval   ░ margin of ±{100 * margin:.2g} % (log)   │ no difference"
     return Group(table, Text(legend, style="dim"))
 
 
-def _verdict_row(report: Mapping[str, Any], comparison: Mapping[str, Any], scale: float) -> list[RenderableType]:
+def _axis(scale: float, width: int) -> str:
+    """What the two ends of a strip mean."""
+    ends = [percent(math.expm1(-scale), 2), percent(math.expm1(scale), 2)]
+    if width >= 28:
+        ends = [f"{ends[0]} better", f"{ends[1]} worse"]
+    return ends[0] + ends[1].rjust(width - len(ends[0]))
+
+
+def _verdict_row(
+    report: Mapping[str, Any], comparison: Mapping[str, Any], scale: float, width: int, *, is_narrow: bool
+) -> list[RenderableType]:
     effect = comparison["effect"]
     interval = effect["relative_interval_95"]
-    size = percent(effect["relative_change"])
+    size = percent(effect["relative_change"], 2)
     if interval:
-        size += f"  ({percent(interval['lower'])} to {percent(interval['upper'])})"
+        size += f" ({percent(interval['lower'], 2).removesuffix(' %')} to {percent(interval['upper'], 2)})"
+    words = Text(comparison["verdict"]["words"], style=verdict_style(comparison))
     return [
-        report["workload"],
         f"{comparison['challenger']} ← {comparison['baseline']}",
-        interval_strip(comparison, report["margin"], scale),
-        size,
-        Text(comparison["verdict"]["words"], style=verdict_style(comparison)),
+        interval_strip(comparison, report["margin"], scale, width),
+        *([Group(words, Text(size))] if is_narrow else [size, words]),
     ]
 
 
@@ -119,14 +139,13 @@ def mechanism_table(reports: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("workload", "arm"):
         table.add_column(column)
-    for column in ("steps projected", "weight norm, end ÷ start", "effective lr lr/|w|², end ÷ start"):
+    for column in ("steps\nprojected", "weight norm,\nend ÷ start", "effective lr lr/|w|²,\nend ÷ start"):
         table.add_column(column, justify="right")
     for report in reports:
-        for arm in report["mechanism"]["arms"]:
-            rate, growth = arm["projection_rate"], arm["norm_growth"]
-            ratio = arm["effective_lr_ratio"]
+        for i, arm in enumerate(report["mechanism"]["arms"]):
+            rate, growth, ratio = arm["projection_rate"], arm["norm_growth"], arm["effective_lr_ratio"]
             table.add_row(
-                report["workload"],
+                "" if i else report["workload"],
                 arm["arm"],
                 "no projection" if rate is None else f"{100 * rate:.3g} %",
                 "–" if growth is None else f"× {growth:.3g}",
@@ -160,52 +179,10 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
     return [c["verdict"]["sentence"] for c in report["comparisons"]] + list(report["notes"])
 
 
-def bar(done: int, total: int, running: int, failed: int) -> Text:
-    """A bar with its count; running trials are lighter, failed ones are named."""
-    full = min(_BAR_WIDTH, round(_BAR_WIDTH * done / total)) if total else 0
-    busy = min(_BAR_WIDTH - full, max(1, round(_BAR_WIDTH * running / total))) if running and total else 0
-    text = Text("█" * full, style="green") + Text("▒" * busy, style="cyan")
-    text += Text("·" * (_BAR_WIDTH - full - busy), style="dim")
-    text += Text(f" {done}/{total}")
-    return text + Text(f" {failed} failed", style="red") if failed else text
-
-
-def progress_table(study: Mapping[str, Any], eta_s: float | None) -> RenderableType:
-    """A study while it runs: a bar for each arm and phase, the best value so far, what is left."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold")
-    left = f", about {human_time(eta_s)} left" if eta_s is not None and study["state"] == "RUNNING" else ""
-    table.title = f"study {study['id']} · {study['name']} · {study['state'].lower()}{left}"
-    for column in ("arm", *_PHASES, "best validation loss"):
-        table.add_column(column, no_wrap=True)
-    planned = planned_runs(study["spec"])
-    rows = {(row["arm"], row["phase"]): row for row in study["progress"]}
-    for arm in study["spec"]["arms"]:
-        cells = [_phase_bar(rows.get((arm["name"], phase)), planned[phase]) for phase in _PHASES]
-        values = [rows[key]["best"] for key in rows if key[0] == arm["name"] and rows[key]["best"] is not None]
-        table.add_row(arm["name"], *cells, number(min(values)) if values else "–")
-    return table
-
-
-def planned_runs(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Trainings of one arm by phase, over all replicates."""
-    replicates = spec["replicates"]
-    return {
-        "search": replicates * spec["search"]["trials"],
-        "select": replicates * spec["select"]["top"] * spec["select"]["seeds"],
-        "confirm": replicates * spec["confirm"]["seeds"],
-    }
-
-
-def _phase_bar(row: Mapping[str, Any] | None, total: int) -> Text:
-    if row is None:
-        return bar(0, total, 0, 0)
-    return bar(row["n_counted"], total, row["n_running"], row["n_failed"])
-
-
-def report_view(report: Mapping[str, Any]) -> RenderableType:
+def report_view(report: Mapping[str, Any], width: int) -> RenderableType:
     """A whole report: strips, arms, mechanism, sentences, lines to paste."""
     head = f"{report['study']} · {report['workload']} · {report['metric']} · spec {report['spec_hash'][:12]}"
-    parts: list[RenderableType] = [Text(head, style="bold"), verdict_table([report]), arms_table(report)]
+    parts: list[RenderableType] = [Text(head, style="bold"), verdict_table([report], width), arms_table(report)]
     if report["mechanism"]["arms"]:
         parts += [
             Text("What the optimizers did to the scale-invariant weights", style="bold"),
@@ -250,6 +227,16 @@ def workers_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
             running,
         )
     return table
+
+
+def planned_runs(spec: Mapping[str, Any]) -> dict[str, int]:
+    """Trainings of one arm by phase, over all replicates."""
+    replicates = spec["replicates"]
+    return {
+        "search": replicates * spec["search"]["trials"],
+        "select": replicates * spec["select"]["top"] * spec["select"]["seeds"],
+        "confirm": replicates * spec["confirm"]["seeds"],
+    }
 
 
 def cost_text(validation: Mapping[str, Any]) -> str:

@@ -4,22 +4,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 
-from service import render
+from service import bars
 from service.client import Client
+from service.errors import ServiceError, TangentError
 
 _PERIOD_S = 1.0
 _LINE_PERIOD_S = 15.0
+_PATIENCE_S = 60.0
+"""How long a service may be away, such as an API that is started again."""
+_PASSING = (None, 502, 503, 504)
 ENDED = ("FINISHED", "FAILED", "CANCELLED")
 
+T = TypeVar("T")
+Views = list[Mapping[str, Any]]
 
-def watch(
-    client: Client, study_ids: Sequence[int], console: Console, *, check: Callable[[], None] = lambda: None
-) -> list[Mapping[str, Any]]:
+
+def _nothing() -> None:
+    pass
+
+
+def ask(question: Callable[[], T], check: Callable[[], None] = _nothing) -> T:
+    """The service's answer to something harmless to repeat; waits a minute for a service that is away.
+
+    Args:
+        question: Called again and again until it raises no ServiceError.
+        check: Called before each; raises to give up.
+    """
+    give_up_at = time.monotonic() + _PATIENCE_S
+    while True:
+        check()
+        try:
+            return question()
+        except ServiceError as error:
+            if error.status not in _PASSING or time.monotonic() > give_up_at:
+                raise
+        time.sleep(_PERIOD_S / 2)
+
+
+def watch(client: Client, study_ids: Sequence[int], console: Console, *, check: Callable[[], None] = _nothing) -> Views:
     """Show the progress of studies until all have ended.
 
     Args:
@@ -31,47 +58,44 @@ def watch(
     Returns:
         The studies' last views, in the same order.
     """
-    if console.is_terminal:
-        return _watch_live(client, study_ids, console, check)
-    return _watch_in_lines(client, study_ids, console, check)
+
+    def look() -> Views:
+        return ask(lambda: [client.show(study_id) for study_id in study_ids], check)
+
+    return _watch_live(look, console) if console.is_terminal else _watch_in_lines(look, console)
 
 
-def _watch_live(
-    client: Client, study_ids: Sequence[int], console: Console, check: Callable[[], None]
-) -> list[Mapping[str, Any]]:
+def _watch_live(look: Callable[[], Views], console: Console) -> Views:
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
-            check()
-            views: list[Mapping[str, Any]] = [client.show(study_id) for study_id in study_ids]
-            live.update(Group(*(render.progress_table(view, view["eta_s"]) for view in views)))
-            if all(view["state"] in ENDED for view in views):
+            views = look()
+            live.update(bars.progress_table(views, console.width))
+            if _are_ended(views):
                 return views
             time.sleep(_PERIOD_S)
 
 
-def _watch_in_lines(
-    client: Client, study_ids: Sequence[int], console: Console, check: Callable[[], None]
-) -> list[Mapping[str, Any]]:
+def _watch_in_lines(look: Callable[[], Views], console: Console) -> Views:
     next_line = time.monotonic()
     while True:
-        check()
-        views: list[Mapping[str, Any]] = [client.show(study_id) for study_id in study_ids]
-        is_ended = all(view["state"] in ENDED for view in views)
+        views = look()
+        is_ended = _are_ended(views)
         if is_ended or time.monotonic() >= next_line:
             next_line = time.monotonic() + _LINE_PERIOD_S
             for view in views:
-                console.print(progress_line(view), markup=False)
+                console.print(bars.progress_line(view), markup=False)
         if is_ended:
             return views
         time.sleep(_PERIOD_S)
 
 
-def progress_line(view: Mapping[str, Any]) -> str:
-    """A study's progress in one line."""
-    left = f", about {render.human_time(view['eta_s'])} left" if view["eta_s"] and view["state"] == "RUNNING" else ""
-    best = [row["best"] for row in view["progress"] if row["best"] is not None]
-    value = f", best validation loss {render.number(min(best))}" if best else ""
-    counts = view["counts"]
-    failed = f", {counts['n_fail']} failed" if counts["n_fail"] else ""
-    done = counts["n_complete"] + counts["n_pruned"]
-    return f"{view['name']}: {view['state'].lower()}, {done} of {view['n_planned']} trainings{failed}{value}{left}"
+def refuse_unfinished(views: Views) -> None:
+    """Raise TangentError for a study that ended otherwise than finished."""
+    for view in views:
+        if view["state"] != "FINISHED":
+            reason = f": {view['reason']}" if view["reason"] else ""
+            raise TangentError(f"study {view['id']} ended as {view['state'].lower()}{reason}")
+
+
+def _are_ended(views: Views) -> bool:
+    return all(view["state"] in ENDED for view in views)

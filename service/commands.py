@@ -1,0 +1,270 @@
+"""The commands of `tangent`: they talk HTTP only, but for those that start and stop the local instance."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from service import bars, launch, render, watching
+from service.client import Client
+from service.config import load_settings
+from service.demo import run_demo
+from service.doctor import run_doctor
+from service.errors import TangentError
+from service.instance import read_instance, stop_instance
+from service.studyfile import read_study_file, template
+
+app = typer.Typer(
+    help="Compare optimizers on your model, after fair tuning, with an interval.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+if not console.is_terminal:
+    console.width = max(console.width, 120)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+StudyArgument = Annotated[int, typer.Argument(metavar="ID", help="The study's number.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def tell(text: str) -> None:
+    """One line of what is going on: above the bars where they are drawn, else on standard error."""
+    with contextlib.suppress(OSError):  # the terminal may have been closed
+        (console if console.is_terminal else errors).print(f"  {text}", style="dim", markup=False)
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[Client]:
+    with launch.connect(load_settings()) as client:
+        yield client
+
+
+def _print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+@app.command()
+def up(
+    *,
+    slots: Annotated[int, typer.Option(help="Trials at once; 0 is one for each core or GPU.")] = 0,
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
+    foreground: Annotated[bool, typer.Option(help="Stay until Ctrl-C.")] = False,
+) -> None:
+    """Start the service on this machine, with its own PostgreSQL and Redis."""
+    settings = load_settings()
+    if (instance := launch.running_instance(settings)) is not None:
+        console.print(f"Tangent runs already: {instance.address} (home {instance.home})", markup=False)
+        return
+    home = launch.home_of(settings)
+    own = launch.start(home, tell, slots=slots, has_lifeline=foreground, port=port)
+    console.print(f"Tangent answers at {own.address}", markup=False)
+    console.print(f"  home   {home}\n  token  {home / 'token'}\n  stop   tangent down", markup=False)
+    if foreground:
+        try:
+            own.wait()
+        finally:
+            own.stop()
+
+
+@app.command()
+def down() -> None:
+    """Stop the local service; its data stays."""
+    home = launch.home_of(load_settings())
+    instance = read_instance(home)
+    if instance is None:
+        console.print(f"nothing runs in {home}", markup=False)
+        return
+    left = stop_instance(instance)
+    console.print("stopped" + (f"; the supervisor had died and left {', '.join(left)}" if left else ""), markup=False)
+
+
+@app.command()
+def status(*, as_json: JsonOption = False) -> None:
+    """What runs: the local instance's processes, its workers and the queue."""
+    settings = load_settings()
+    instance = read_instance(launch.home_of(settings))
+    processes = {}
+    if instance is not None:
+        everything = {"supervisor": instance.supervisor, **instance.children}
+        processes = {name: (one.pid if one.find() else None) for name, one in everything.items()}
+    with _client() as client:
+        workers = client.workers()
+        studies = client.list_studies(limit=20)
+    if as_json:
+        _print_json({"processes": processes, "workers": workers, "studies": studies})
+        return
+    for name, pid in processes.items():
+        console.print(f"{name:16} {f'process {pid}' if pid else 'dead'}", markup=False)
+    console.print(render.workers_table(workers))
+    console.print(render.studies_table(studies))
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="Which process, such as worker-cpu; without it, all are listed.")] = "",
+    *,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=1)] = 50,
+) -> None:
+    """Show the last lines of a process's log."""
+    folder = launch.home_of(load_settings()) / "logs"
+    known = sorted(path.stem for path in folder.glob("*.log"))
+    if name not in known:
+        listed = ", ".join(known) or "none yet"
+        if name:
+            raise TangentError(f"there is no log '{name}' in {folder}; there are: {listed}")
+        console.print(f"logs in {folder}: {listed}", markup=False)
+        return
+    for line in (folder / f"{name}.log").read_text(errors="replace").splitlines()[-lines:]:
+        console.print(line, markup=False)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.yaml"),
+    *,
+    workload: Annotated[str, typer.Option(help="The workload to compare on.")] = "digits-cnn",
+    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+) -> None:
+    """Write a study file to start from."""
+    if file.exists() and not force:
+        raise TangentError(f"{file} exists; use --force to replace it")
+    file.write_text(template(file.stem, workload), encoding="utf-8")
+    console.print(f"wrote {file}; next: tangent submit {file} --dry-run", markup=False)
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(help="A study file, YAML or JSON.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it and show the cost; submit nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end and print the report.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit a study."""
+    document, views = read_study_file(file), watching.Views()
+    with _client() as client:
+        answer = client.validate(document) if dry_run else client.submit(document)
+        if wait and not dry_run:
+            study_id = int(answer["id"])
+            views = watching.watch(client, [study_id], errors if as_json else console)
+            answer = watching.ask(lambda: client.report(study_id))
+    if as_json:
+        _print_json(answer)
+    elif dry_run:
+        console.print(render.cost_text(answer), markup=False)
+    elif wait:
+        console.print(render.report_view(answer, console.width))
+    else:
+        console.print(f"study {answer['id']} submitted; follow it with: tangent watch {answer['id']}", markup=False)
+    watching.refuse_unfinished(views)
+
+
+@app.command("list")
+def list_studies(
+    *, limit: Annotated[int, typer.Option(help="How many, the newest first.")] = 20, as_json: JsonOption = False
+) -> None:
+    """List studies, newest first."""
+    with _client() as client:
+        page = client.list_studies(limit=limit)
+    if as_json:
+        _print_json(page)
+    else:
+        console.print(render.studies_table(page))
+
+
+@app.command()
+def show(study: StudyArgument, *, as_json: JsonOption = False) -> None:
+    """Show a study's progress."""
+    with _client() as client:
+        view = client.show(study)
+    if as_json:
+        _print_json(view)
+    else:
+        console.print(bars.progress_table([view], console.width))
+
+
+@app.command()
+def watch(study: StudyArgument) -> None:
+    """Follow a study to its end."""
+    with _client() as client:
+        watching.refuse_unfinished(watching.watch(client, [study], console))
+
+
+@app.command()
+def report(study: StudyArgument, *, as_json: JsonOption = False) -> None:
+    """Print a study's comparison: verdicts with their intervals."""
+    with _client() as client:
+        document = client.report(study)
+    if as_json:
+        _print_json(document)
+    else:
+        console.print(render.report_view(document, console.width))
+
+
+@app.command()
+def cancel(study: StudyArgument) -> None:
+    """Cancel a study: waiting trials end at once, running ones at their next step."""
+    with _client() as client:
+        client.cancel(study)
+    console.print(f"study {study} is cancelled", markup=False)
+
+
+@app.command()
+def export(
+    study: StudyArgument,
+    *,
+    form: Annotated[str, typer.Option("--format", help="json, csv, or optuna (an SQLite file for Optuna).")] = "json",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; else standard output.")
+    ] = None,
+) -> None:
+    """Write a study with all its trials to a file."""
+    with _client() as client:
+        if form == "optuna":
+            _export_optuna(client, study, output)
+            return
+        text = client.export(study, form)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+        console.print(f"wrote {output}", markup=False)
+
+
+def _export_optuna(client: Client, study: int, output: Path | None) -> None:
+    from service.optuna_export import write_optuna_storage  # Optuna's import is slow and needed here only
+
+    if output is None:
+        raise TangentError("an Optuna storage is a file; name it with --output study.db")
+    names = write_optuna_storage(json.loads(client.export(study, "json")), output)
+    console.print(f"wrote {output}: {len(names)} Optuna studies, one for each arm and replicate", markup=False)
+    console.print(f'  optuna.load_study(study_name="{names[0]}", storage="sqlite:///{output}")', markup=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, what is missing, and how to get it."""
+    raise typer.Exit(run_doctor(load_settings(), console))
+
+
+@app.command()
+def demo(
+    *,
+    stay_open: Annotated[bool, typer.Option("--open", help="Keep the service up at the end, until Ctrl-C.")] = False,
+    slots: Annotated[int, typer.Option(help="Trials at once; 0 is one for each core.")] = 0,
+    quick: Annotated[
+        bool, typer.Option(help="A smaller study of the same shape, for a first look and for tests.")
+    ] = False,
+) -> None:
+    """AdamP or AdamW, SGDP or SGD? Two studies and their controls on real data."""
+    settings = load_settings()
+    raise typer.Exit(run_demo(settings, console, tell, slots=slots, stays_open=stay_open, is_quick=quick))
