@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 
 from celery import Celery
 
 from service import queue
 from service.config import Settings, load_settings
-from service.domain.trial import Outcome, StudyId
+from service.domain.trial import Outcome, StudyId, TrialId
 from service.errors import QueueUnavailableError, StoreUnavailableError, TangentError
 from service.store import leases, locks, studies, workers
 from service.store.database import Connection, Database
@@ -101,12 +102,23 @@ class Coordinator:
             with session.begin():
                 if not locks.try_lock_study(session, study_id):
                     return None
-                work = StudyWork.load(session, study_id)
-            self._work[study_id] = work
+            try:
+                with session.begin():
+                    self._work[study_id] = StudyWork.load(session, study_id)
+            except _CATCHABLE as error:
+                self._give_up(session, study_id, error)
+                self._let_go(session, study_id)
+                return None
         return self._work[study_id]
 
+    def _give_up(self, session: Connection, study_id: StudyId, error: Exception) -> None:
+        """End one study that would otherwise stop the coordinator for all."""
+        log.exception("study %s cannot go on", study_id)
+        with session.begin():
+            studies.end_study(session, study_id, "FAILED", f"the coordinator could not go on: {error}")
+
     def _let_go(self, session: Connection, study_id: StudyId) -> None:
-        del self._work[study_id]
+        self._work.pop(study_id, None)
         with session.begin():
             locks.unlock_study(session, study_id)
 
@@ -115,12 +127,12 @@ class Coordinator:
             with session.begin():
                 n_added = work.advance(session)
         except _CATCHABLE as error:
-            log.exception("study %s cannot go on", work.study_id)
-            with session.begin():
-                studies.end_study(session, work.study_id, "FAILED", f"the coordinator could not go on: {error}")
-            work.is_ended = True
+            self._give_up(session, work.study_id, error)
             return 0
-        if work.is_ended:
+        if work.ending is not None:
+            with session.begin():
+                studies.end_study(session, work.study_id, *work.ending)
+            log.info("study %s ended: %s %s", work.study_id, *work.ending)
             self._ask_for_report(work.study_id)
         return n_added
 
@@ -145,14 +157,12 @@ class Coordinator:
 
     def _sweep(self, session: Connection) -> None:
         with session.begin():
+            expired = leases.expired_trials(session)
+        for trial_id, attempt in expired:
+            self._take_back(session, trial_id, attempt)
+        with session.begin():
             if not locks.try_lock_sweep(session):
                 return
-            expired = leases.expired_trials(session)
-            for trial_id, attempt in expired:
-                state = leases.hand_back_trial(
-                    session, trial_id, attempt, outcome=Outcome.LOST, reason="the lease ended", only_expired=True
-                )
-                log.warning("attempt %s of trial id %s lost its lease; now %s", attempt, trial_id, state)
             studies.cancel_stragglers(session)
             workers.sweep_workers(session, 3 * self._settings.lease)
             depths = workers.queue_depths(session)
@@ -160,7 +170,15 @@ class Coordinator:
             idle = depth.n_slots - depth.n_running
             if depth.n_claimable and idle > 0:
                 self._hint(depth.queue, min(depth.n_claimable, idle))
-        if expired:
+
+    def _take_back(self, session: Connection, trial_id: TrialId, attempt: int) -> None:
+        """One transaction for each trial: two would wait for a trial's row while holding a study's."""
+        with session.begin():
+            state = leases.hand_back_trial(
+                session, trial_id, attempt, outcome=Outcome.LOST, reason="the lease ended", only_expired=True
+            )
+        if state is not None:
+            log.warning("attempt %s of trial id %s lost its lease; now %s", attempt, trial_id, state)
             self.wake()
 
 
@@ -179,13 +197,17 @@ def main() -> int:
         sys.stderr.write(f"tangent: {error}\n")
         return 1
     stop = threading.Event()
+    signals: SimpleQueue[int] = SimpleQueue()
 
-    def on_signal(*_: object) -> None:
+    def pass_on() -> None:
+        signals.get()
         stop.set()
         coordinator.wake()
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    # An Event must not be set in a handler, which may interrupt its own thread while that holds the Event's lock.
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: signals.put(number))
     log.info("started")
     coordinator.run(stop)
     log.info("stopped")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from service.catalogs import catalog_of
@@ -17,19 +16,21 @@ from service.store.database import Connection
 from service.store.studies import CellRow
 from service.store.trials import NewTrial
 
-log = logging.getLogger("tangent.coordinator")
-
 _PHASE_RANK = {Phase.SEARCH: 0, Phase.SELECT: 1, Phase.CONFIRM: 2}
 
 
 @dataclass
 class Cell:
-    """A cell's row, its trials by `number`, and its search."""
+    """A cell's row as it is now and as it was last written, its trials by `number`, and its search."""
 
     row: CellRow
     search: CellSearch
     records: dict[int, TrialRecord] = field(default_factory=dict)
     is_dirty: bool = True
+    stored: CellRow = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stored = self.row
 
     def take(self, record: TrialRecord) -> None:
         """Note a trial; a finished search trial is told to the search."""
@@ -51,7 +52,7 @@ class StudyWork:
 
     def __init__(self, study_id: StudyId, study: Study, cells: Iterable[Cell]) -> None:
         self.study_id, self.study = study_id, study
-        self.is_ended = False
+        self.ending: tuple[str, str | None] | None = None
         self._cells = {cell.row.id: cell for cell in cells}
 
     @classmethod
@@ -75,8 +76,11 @@ class StudyWork:
     def advance(self, connection: Connection) -> int:
         """Take finished trials into account and add what comes next, in the caller's transaction.
 
+        `ending` is set where the study has to end. That is another transaction's work, because `studies.end_study`
+        locks trials first and this one holds the study's row; a coordinator killed between the two finds it again.
+
         Returns:
-            How many trials were added. `is_ended` is set where the study ended.
+            How many trials were added; 0 where the study was ended by someone else in this moment.
         """
         finished = trials.cell_trials(connection, self.study_id, only_untold=True)
         for trial in finished:
@@ -85,11 +89,14 @@ class StudyWork:
             trials.mark_told(connection, [trial.trial_id for trial in finished])
         dirty = [cell for cell in self._cells.values() if cell.is_dirty]
         plans = {cell.row.id: plan_cell(self.study, list(cell.records.values())) for cell in dirty}
-        new = [trial for cell in dirty for trial in self._new_trials(cell, plans[cell.row.id])]
-        self._insert(connection, new)
+        self.ending = self._ending_of(plans)
+        new: list[NewTrial] = []
+        if self.ending is None:
+            new = [trial for cell in dirty for trial in self._new_trials(cell, plans[cell.row.id])]
+            if not self._insert(connection, new):
+                return 0
         self._move_cells(connection, dirty, plans)
-        self._end_if_done(connection)
-        return 0 if self.is_ended else len(new)
+        return len(new)
 
     def _new_trials(self, cell: Cell, plan: CellPlan) -> list[NewTrial]:
         first = cell.row.next_cell_number
@@ -129,22 +136,21 @@ class StudyWork:
             sort_key=(rank << 6) + cell.row.position,
         )
 
-    def _insert(self, connection: Connection, new: list[NewTrial]) -> None:
+    def _insert(self, connection: Connection, new: list[NewTrial]) -> bool:
+        """Add trials; False where the study was cancelled in this moment."""
         if not new:
-            return
+            return True
         new.sort(key=lambda trial: trial.sort_key)
         first = trials.insert_trials(connection, self.study_id, new)
-        if first is None:  # cancelled in the same moment
-            self.is_ended = True
-            return
+        if first is None:
+            return False
         for number, trial in enumerate(new, start=first):
             cell = self._cells[trial.cell_id]
             cell.records[number] = _waiting_record(cell.row, number, trial)
             cell.row = replace(cell.row, next_cell_number=max(cell.row.next_cell_number, trial.cell_number + 1))
+        return True
 
     def _move_cells(self, connection: Connection, dirty: list[Cell], plans: dict[int, CellPlan]) -> None:
-        if self.is_ended:
-            return
         changed = []
         for cell in dirty:
             plan = plans[cell.row.id]
@@ -152,20 +158,20 @@ class StudyWork:
             if (moved.state, moved.winner) != (cell.row.state, cell.row.winner):
                 data = {"arm": moved.arm, "replicate": moved.replicate, "state": moved.state, "winner": moved.winner}
                 studies.add_event(connection, self.study_id, "cell", data)
-            cell.row, cell.is_dirty = moved, False
-            changed.append(moved)
+            cell.row = moved
+            if moved != cell.stored:
+                changed.append(moved)
+            cell.stored, cell.is_dirty = moved, False
         studies.update_cells(connection, changed)
 
-    def _end_if_done(self, connection: Connection) -> None:
-        rows = [cell.row for cell in self._cells.values()]
-        failed = next((row for row in rows if row.state == CellState.FAILED), None)
-        if failed is not None:
-            where = f"arm {failed.arm}, replicate {failed.replicate}"
-            self.is_ended = studies.end_study(connection, self.study_id, "FAILED", f"{where}: {failed.reason}")
-        elif all(row.state == CellState.FINISHED for row in rows):
-            self.is_ended = studies.end_study(connection, self.study_id, "FINISHED")
-        if self.is_ended:
-            log.info("study %s ended", self.study_id)
+    def _ending_of(self, plans: Mapping[int, CellPlan]) -> tuple[str, str | None] | None:
+        """FAILED with the first cell that failed, FINISHED with the last that finished, or None."""
+        for cell_id, plan in plans.items():
+            if plan.state is CellState.FAILED:
+                row = self._cells[cell_id].row
+                return "FAILED", f"arm {row.arm}, replicate {row.replicate}: {plan.reason}"
+        states = {i: plans[i].state if i in plans else cell.row.state for i, cell in self._cells.items()}
+        return ("FINISHED", None) if all(state == CellState.FINISHED for state in states.values()) else None
 
 
 def _waiting_record(row: CellRow, number: int, trial: NewTrial) -> TrialRecord:
