@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from service.catalogs import catalog_of
@@ -40,6 +41,8 @@ def report_of(database: Database, study_id: StudyId) -> dict[str, Any]:
 
 
 def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:
+    from service.importance import importances  # Optuna's import is slow, and few callers compute a report
+
     source = ReportInput.from_study(
         row.study,
         trials.records(connection, row.id),
@@ -47,8 +50,11 @@ def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:
         layers=trials.layer_measurements(connection, row.id),
         cost_per_replicate_s=_cost_per_replicate_s(connection, row),
         is_finished=row.is_finished,
+        code_revision=row.code_revision,
+        curves=trials.confirm_curves(connection, row.id),
+        environments=trials.environments_of(connection, row.id),
     )
-    return build_report(source).to_dict()
+    return build_report(replace(source, importances=importances(source))).to_dict()
 
 
 def _cost_per_replicate_s(connection: Connection, row: StudyRow) -> float | None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from service.domain.arm_report import ArmReport, describe_arm
 from service.domain.comparison import Comparison, compare_pairs
+from service.domain.estimates import estimates
 from service.domain.mechanism import Mechanism, describe_mechanism
 from service.domain.notes import study_notes
 from service.domain.plain import to_plain
-from service.domain.report_input import ArmInput, ReportInput
+from service.domain.report_input import REPORTED_PHASES, ArmInput, ReportInput
+from service.domain.trial import Phase, TrialRecord
 
 __all__ = ["SCHEMA", "ArmInput", "ArmReport", "Comparison", "Report", "ReportInput", "build_report"]
 
@@ -60,7 +62,34 @@ class Report:
             "arms": to_plain(self.arms),
             "mechanism": self.mechanism.to_dict(),
             "notes": list(self.notes),
+            "estimates": estimates(source, self.comparisons, self.arms),
+            **_provenance(source),
         }
+
+
+def _provenance(source: ReportInput) -> dict[str, Any]:
+    """What the numbers above can be recomputed from: the declared arms and pairs, every trial, every curve."""
+    trials = sorted((t for t in source.trials if t.phase in REPORTED_PHASES), key=lambda trial: trial.number)
+    return {
+        "sampler": source.sampler,
+        "pruner": source.pruner,
+        "device": source.device,
+        "seed": source.seed,
+        "code_revision": source.code_revision,
+        "compare": [list(pair) for pair in source.compare],
+        "spaces": {arm.name: to_plain(arm.search) for arm in source.arms},
+        "trials": [_trial(trial) for trial in trials],
+        "curves": to_plain(sorted(source.curves, key=lambda curve: curve.trial)),
+        "environments": to_plain(source.environments),
+    }
+
+
+def _trial(trial: TrialRecord) -> dict[str, Any]:
+    """JSON form; reruns leave their parameters to the search trial that has their `config`."""
+    document: dict[str, Any] = to_plain(trial)
+    if trial.phase is not Phase.SEARCH:
+        del document["params"]
+    return document
 
 
 def build_report(source: ReportInput) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from service.domain.catalog import BUILT_IN, Catalog
 from service.domain.plan import choose_winner
 from service.domain.space import Dimension, searched, space_from_dict, space_to_dict
 from service.domain.study import Study
-from service.domain.trial import LayerMeasurement, Outcome, Phase, TrialRecord
+from service.domain.trial import LayerMeasurement, Outcome, Phase, TrialRecord, ValidationCurve
 
 REPORTED_PHASES = (Phase.SEARCH, Phase.SELECT, Phase.CONFIRM)
 
@@ -62,6 +62,14 @@ class ReportInput:
         was_extended_after_look: True where replicates were added after a look at the result.
         is_finished: True where no trial will be added any more (finished, failed or cancelled): replicates that are
             incomplete are then left out and named, instead of holding the verdict back.
+        sampler: The search's sampler; its trials are independent only where this is "random".
+        pruner: The search's pruner.
+        device: The device class of all runs.
+        seed: The spec's seed; None where unknown.
+        code_revision: Hash of the training code; None where unknown.
+        curves: Validation endpoints by epoch of the confirm runs; may be empty.
+        importances: Share of each searched hyperparameter by arm (`service.importance`); may be empty.
+        environments: Versions and machines on which attempts ran, each a flat mapping; may be empty.
 
     Raises:
         ValueError: A constant outside its range, or a pair or trial that names an unknown arm or replicate.
@@ -85,6 +93,14 @@ class ReportInput:
     cost_per_replicate_s: float | None = None
     was_extended_after_look: bool = False
     is_finished: bool = False
+    sampler: str = "random"
+    pruner: str = "none"
+    device: str = "cpu"
+    seed: int | None = None
+    code_revision: str | None = None
+    curves: Sequence[ValidationCurve] = ()
+    importances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    environments: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         for name, value in (("chance_level", self.chance_level), ("margin", self.margin)):
@@ -109,6 +125,9 @@ class ReportInput:
         cost_per_replicate_s: float | None = None,
         was_extended_after_look: bool = False,
         is_finished: bool = False,
+        code_revision: str | None = None,
+        curves: Sequence[ValidationCurve] = (),
+        environments: Sequence[Mapping[str, Any]] = (),
     ) -> ReportInput:
         """Take the constants from a study's spec; the other arguments are the attributes of the same name.
 
@@ -132,16 +151,20 @@ class ReportInput:
             select_seeds=study.select_seeds,
             confirm_seeds=study.confirm_seeds,
             replicates=study.replicates,
-            arms=tuple(
-                ArmInput(arm.name, arm.optimizer, _family(arm.optimizer, catalog), space_to_dict(arm.space))
-                for arm in study.arms
-            ),
+            arms=arm_inputs(study, catalog),
             compare=study.compare,
             trials=trials,
             layers=layers,
             cost_per_replicate_s=cost_per_replicate_s,
             was_extended_after_look=was_extended_after_look,
             is_finished=is_finished,
+            sampler=study.search.sampler,
+            pruner=study.search.pruner,
+            device=study.device,
+            seed=study.seed,
+            code_revision=code_revision,
+            curves=curves,
+            environments=environments,
         )
 
     @cached_property
@@ -230,6 +253,14 @@ def endpoint(trial: TrialRecord, chance_level: float) -> float:
 
 def _in_order(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(trials, key=lambda trial: trial.number)
+
+
+def arm_inputs(study: Study, catalog: Catalog = BUILT_IN) -> tuple[ArmInput, ...]:
+    """The study's arms as the report takes them."""
+    return tuple(
+        ArmInput(arm.name, arm.optimizer, _family(arm.optimizer, catalog), space_to_dict(arm.space))
+        for arm in study.arms
+    )
 
 
 def _family(optimizer: str, catalog: Catalog) -> str:

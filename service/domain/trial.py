@@ -85,6 +85,7 @@ class TrialRecord:
         metrics: Further final numbers, such as validation and test accuracy.
         duration_s: Seconds of training, None until finished.
         cpu_s: Processor seconds of the training process, None until finished.
+        n_steps: Completed training steps, None until finished.
     """
 
     number: int
@@ -103,6 +104,24 @@ class TrialRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     duration_s: float | None = None
     cpu_s: float | None = None
+    n_steps: int | None = None
+
+
+@dataclass(frozen=True)
+class ValidationCurve:
+    """What one trial's validation endpoint was at the end of each epoch; the sequences run side by side.
+
+    Attributes:
+        trial: The trial's number.
+        epochs: Completed epochs, rising; 0 is the model before the first step.
+        steps: Completed steps.
+        values: Validation endpoint; None where it was no finite number.
+    """
+
+    trial: int
+    epochs: tuple[int, ...]
+    steps: tuple[int, ...]
+    values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from service.domain.trial import LayerMeasurement, Outcome, Params, Phase, StudyId, TrialId, TrialRecord, TrialState
+from service.domain.trial import (
+    LayerMeasurement,
+    Outcome,
+    Params,
+    Phase,
+    StudyId,
+    TrialId,
+    TrialRecord,
+    TrialState,
+    ValidationCurve,
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ def mark_told(connection: Connection, trial_ids: Sequence[TrialId]) -> None:
 
 _RECORD = """
     SELECT t.id, t.cell_id, t.number, a.name AS arm, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
-           t.seed, t.state, t.params, t.outcome, t.value, t.test_value, t.metrics, t.duration_s, t.cpu_s
+           t.seed, t.state, t.params, t.outcome, t.value, t.test_value, t.metrics, t.duration_s, t.cpu_s,
+           t.n_steps
     FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
     WHERE t.study_id = :study_id
 """
@@ -115,6 +126,32 @@ def layer_measurements(connection: Connection, study_id: StudyId) -> list[LayerM
         ORDER BY t.number, m.epoch, l.key
     """)
     return [LayerMeasurement(**row) for row in connection.execute(statement, {"study_id": study_id}).mappings()]
+
+
+def confirm_curves(connection: Connection, study_id: StudyId) -> list[ValidationCurve]:
+    """Validation endpoints by epoch of the confirm runs that finished or diverged, by trial number."""
+    statement = text("""
+        SELECT t.number AS trial, array_agg(m.epoch ORDER BY m.epoch) AS epochs,
+               array_agg(m.step ORDER BY m.epoch) AS steps, array_agg(m.value ORDER BY m.epoch) AS values
+        FROM trials t JOIN measurements m ON m.trial_id = t.id
+        WHERE t.study_id = :study_id AND t.phase = 'confirm' AND t.outcome IN ('finished', 'diverged')
+        GROUP BY t.number ORDER BY t.number
+    """)
+    rows = connection.execute(statement, {"study_id": study_id})
+    return [ValidationCurve(row.trial, tuple(row.epochs), tuple(row.steps), tuple(row.values)) for row in rows]
+
+
+def environments_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any]]:
+    """What the attempts behind a study's counted trials ran on, the most used first, with `n_attempts`."""
+    statement = text("""
+        SELECT e.data, count(*) AS n_attempts
+        FROM trials t JOIN attempts a ON a.trial_id = t.id AND a.outcome IN ('finished', 'diverged', 'pruned')
+        JOIN environments e ON e.id = a.environment_id
+        WHERE t.study_id = :study_id
+        GROUP BY e.id, e.data ORDER BY count(*) DESC, e.id
+    """)
+    rows = connection.execute(statement, {"study_id": study_id})
+    return [{**row.data, "n_attempts": row.n_attempts} for row in rows]
 
 
 def list_trials(
