@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from service.domain.trial import Outcome, Params, Phase, StudyId, TrialId, TrialState
 
@@ -102,30 +102,37 @@ _MEASURED = """
 
 _CLAIM = text(f"""
     WITH picked AS (
-        SELECT t.id
-        FROM trials t JOIN studies s ON s.id = t.study_id
-        WHERE t.state = 'WAITING' AND s.state = 'RUNNING' AND s.queue = :queue
-          AND s.device = ANY(:devices) AND s.workload = ANY(:workloads) AND t.optimizer = ANY(:optimizers)
-          AND (s.code_revision IS NULL OR s.code_revision = :code_revision)
-          AND (s.max_running IS NULL OR s.n_running < s.max_running)
-        ORDER BY s.priority DESC, s.n_running / s.weight, s.id, t.sort_key
+        SELECT t.id, s.id AS study_id
+        FROM (
+            SELECT id FROM studies
+            WHERE state = 'RUNNING' AND n_waiting > 0 AND queue = :queue
+              AND device = ANY(:devices) AND workload = ANY(:workloads)
+              AND (code_revision IS NULL OR code_revision = :code_revision)
+              AND (max_running IS NULL OR n_running < max_running)
+            ORDER BY priority DESC, n_running / weight, id
+        ) s CROSS JOIN LATERAL (
+            SELECT id FROM trials
+            WHERE study_id = s.id AND state = 'WAITING' AND optimizer = ANY(:optimizers)
+            ORDER BY sort_key LIMIT 1
+            FOR UPDATE SKIP LOCKED
+        ) t
         LIMIT 1
-        FOR UPDATE OF t SKIP LOCKED
-    ), changed AS (
-        UPDATE trials t
-        SET state = 'RUNNING', attempt = t.attempt + 1, worker_id = :worker_id, slot = :slot,
-            lease_expires_at = clock_timestamp() + :lease, started_at = coalesce(t.started_at, clock_timestamp())
-        FROM picked WHERE t.id = picked.id
-        RETURNING t.*
     ), study AS (
         UPDATE studies s
         SET n_waiting = s.n_waiting - 1, n_running = s.n_running + 1, revision = s.revision + 1,
             code_revision = coalesce(s.code_revision, :code_revision),
             started_at = coalesce(s.started_at, clock_timestamp())
-        FROM changed
-        WHERE s.id = changed.study_id AND (s.code_revision IS NULL OR s.code_revision = :code_revision)
+        FROM picked
+        WHERE s.id = picked.study_id AND s.state = 'RUNNING'
+          AND (s.code_revision IS NULL OR s.code_revision = :code_revision)
           AND (s.max_running IS NULL OR s.n_running < s.max_running)
-        RETURNING s.id, s.revision, s.spec, s.trial_s
+        RETURNING s.id, s.revision, s.spec, s.trial_s, picked.id AS trial_id
+    ), changed AS (
+        UPDATE trials t
+        SET state = 'RUNNING', attempt = t.attempt + 1, worker_id = :worker_id, slot = :slot,
+            lease_expires_at = clock_timestamp() + :lease, started_at = coalesce(t.started_at, clock_timestamp())
+        FROM study WHERE t.id = study.trial_id
+        RETURNING t.*
     ), attempt AS (
         INSERT INTO attempts (trial_id, attempt, worker_id, slot, environment_id)
         SELECT id, attempt, :worker_id, :slot, :environment_id FROM changed
@@ -136,9 +143,11 @@ _CLAIM = text(f"""
            study.trial_s - coalesce(
                (SELECT sum(extract(epoch FROM a.ended_at - a.started_at)) FROM attempts a
                 WHERE a.trial_id = changed.id), 0) AS deadline_s,
-           {_NOTIFY}
-    FROM changed, study, event
+           CASE WHEN event.revision IS NOT NULL
+                THEN pg_notify('tangent', json_build_array(event.study_id, event.revision, 'claim')::text) END
+    FROM picked LEFT JOIN (changed CROSS JOIN study CROSS JOIN event) ON true
 """)
+_MAX_REFUSALS = 100
 
 
 def claim_next_trial(
@@ -154,14 +163,14 @@ def claim_next_trial(
     """Take the next trial that this slot can run, or None where there is none.
 
     Order: the study's priority, then the study with the fewest running trials for its weight, then the oldest.
-    The first claim of a study fixes its code revision. Rolls the transaction back where it returns None.
+    The first claim of a study fixes its code revision. The caller must have written nothing before in the transaction,
+    which may be rolled back and begun anew.
     """
     arguments = {**vars(capabilities), "queue": queue, "worker_id": worker_id, "slot": slot, "lease": lease}
     for key in ("devices", "workloads", "optimizers"):
         arguments[key] = list(arguments[key])
-    row = connection.execute(_CLAIM, {**arguments, "environment_id": environment_id}).one_or_none()
-    if row is None:  # nothing to do, or another slot took the study's last place or fixed its revision just now
-        connection.rollback()
+    row = _claim_row(connection, {**arguments, "environment_id": environment_id})
+    if row is None:
         return None
     return Claim(
         trial_id=TrialId(row.id),
@@ -178,14 +187,29 @@ def claim_next_trial(
     )
 
 
+def _claim_row(connection: Connection, arguments: Mapping[str, Any]) -> Row[Any] | None:
+    """One look after another, while a study refuses: another slot took its last place, fixed its revision, or it ended.
+
+    A refused statement has changed nothing but holds locks on the trial and the study; they go before the next look,
+    for nobody may wait for one study's row while holding another's.
+    """
+    for _ in range(_MAX_REFUSALS):
+        row = connection.execute(_CLAIM, arguments).one_or_none()
+        if row is None or row.id is not None:
+            return row
+        connection.execute(text("ROLLBACK AND CHAIN"))
+    return None
+
+
 _RENEW = text(f"""
     WITH changed AS (
         UPDATE trials t
         SET lease_expires_at = clock_timestamp() + :lease
         WHERE t.id = :trial_id AND t.attempt = :attempt AND t.state = 'RUNNING'
-        RETURNING t.id, t.attempt, t.is_cancel_requested
+        RETURNING t.id, t.study_id, t.attempt, t.is_cancel_requested
     ), {_MEASURED}
-    SELECT is_cancel_requested FROM changed
+    SELECT changed.is_cancel_requested OR s.state NOT IN ('RUNNING', 'PAUSED') AS is_cancel_requested
+    FROM changed JOIN studies s ON s.id = changed.study_id
 """)
 
 
@@ -199,7 +223,8 @@ def renew_lease(
     """Extend the lease and save measurements.
 
     Returns:
-        Whether the trial's cancellation was asked for, or None where the lease is lost and nothing was written.
+        Whether the trial has to stop, asked to or because its study has ended; None where the lease is lost and
+        nothing was written.
     """
     arguments = {"trial_id": trial_id, "attempt": attempt, "lease": lease, "measurements": _rows(measurements)}
     row = connection.execute(_RENEW, arguments).one_or_none()
@@ -335,10 +360,18 @@ def save_checkpoint(connection: Connection, trial_id: TrialId, attempt: int, che
     return connection.execute(statement, arguments).one_or_none() is not None
 
 
-def note_resumed(connection: Connection, trial_id: TrialId, attempt: int, step: int) -> None:
-    """Say on the attempt at which step it started; 0 where it started anew."""
-    statement = text("UPDATE attempts SET resumed_from_step = :step WHERE trial_id = :trial_id AND attempt = :attempt")
-    connection.execute(statement, {"trial_id": trial_id, "attempt": attempt, "step": step})
+def note_resumed(connection: Connection, trial_id: TrialId, attempt: int, step: int) -> bool:
+    """Say on the attempt at which step it started, 0 where it started anew; False where the lease is lost."""
+    statement = text("""
+        WITH held AS (
+            SELECT id, attempt FROM trials
+            WHERE id = :trial_id AND attempt = :attempt AND state = 'RUNNING' FOR NO KEY UPDATE
+        )
+        UPDATE attempts a SET resumed_from_step = :step FROM held
+        WHERE a.trial_id = held.id AND a.attempt = held.attempt RETURNING a.attempt
+    """)
+    arguments = {"trial_id": trial_id, "attempt": attempt, "step": step}
+    return connection.execute(statement, arguments).one_or_none() is not None
 
 
 def _rows(measurements: Sequence[Mapping[str, Any]]) -> str:

@@ -140,50 +140,77 @@ def record_environment(connection: Connection, study_id: StudyId, data: Mapping[
     connection.execute(statement, {"id": study_id, "data": json.dumps(dict(data))})
 
 
-def end_study(connection: Connection, study_id: StudyId, state: str, reason: str | None = None) -> bool:
-    """Move an active study to FINISHED, FAILED or CANCELLED; False where it had ended before.
+_LOCK_OPEN = text("""
+    SELECT id FROM trials WHERE study_id = :id AND state IN ('WAITING', 'RUNNING') ORDER BY id FOR NO KEY UPDATE
+""")
+_END_STUDY = text("""
+    UPDATE studies SET state = :state, reason = :reason, finished_at = clock_timestamp()
+    WHERE id = :id AND state IN ('RUNNING', 'PAUSED') RETURNING id
+""")
+# What came in after the locks were taken is skipped where a slot holds it: waiting for it here, with the study's row
+# locked, could be a deadlock. Such a claim fails on the study's state; such a hand-back leaves a straggler.
+_END_TRIALS = text("""
+    WITH open AS (
+        SELECT id FROM trials WHERE study_id = :id AND state IN ('WAITING', 'RUNNING') FOR NO KEY UPDATE SKIP LOCKED
+    ), asked AS (
+        UPDATE trials t SET is_cancel_requested = true FROM open WHERE t.id = open.id AND t.state = 'RUNNING'
+    ), ended AS (
+        UPDATE trials t
+        SET state = 'FAIL', outcome = 'cancelled', reason = :reason, finished_at = clock_timestamp()
+        FROM open WHERE t.id = open.id AND t.state = 'WAITING'
+        RETURNING 1
+    )
+    UPDATE studies SET n_waiting = n_waiting - ended.n, n_fail = n_fail + ended.n
+    FROM (SELECT count(*) AS n FROM ended) ended WHERE id = :id
+""")
 
-    Waiting trials end as cancelled; running ones are asked to stop and end by their slots.
+
+def end_study(connection: Connection, study_id: StudyId, state: str, reason: str | None = None) -> bool:
+    """Move an active study to FINISHED, FAILED or CANCELLED; False, with nothing changed, where it had ended before.
+
+    Waiting trials end as cancelled; running ones are asked to stop and end by their slots. The caller must not hold
+    the study's row, as every event does: trial rows are locked here, and they come first.
     """
-    row = connection.execute(text("SELECT state FROM studies WHERE id = :id"), {"id": study_id}).one_or_none()
-    if row is None or row.state not in ("RUNNING", "PAUSED"):
+    connection.execute(_LOCK_OPEN, {"id": study_id})
+    if connection.execute(_END_STUDY, {"id": study_id, "state": state, "reason": reason}).one_or_none() is None:
         return False
-    cancelled = text("""
-        UPDATE trials SET state = 'FAIL', outcome = 'cancelled', reason = :reason, finished_at = clock_timestamp()
-        WHERE id IN (SELECT id FROM trials WHERE study_id = :id AND state = 'WAITING' ORDER BY id FOR UPDATE)
-          AND state = 'WAITING'
-    """)
-    n = connection.execute(cancelled, {"id": study_id, "reason": reason or "the study ended"}).rowcount
-    running = text("UPDATE trials SET is_cancel_requested = true WHERE study_id = :id AND state = 'RUNNING'")
-    connection.execute(running, {"id": study_id})
-    ended = text("""
-        UPDATE studies SET state = :state, reason = :reason, finished_at = clock_timestamp(),
-               n_waiting = n_waiting - :n, n_fail = n_fail + :n
-        WHERE id = :id AND state IN ('RUNNING', 'PAUSED') RETURNING id
-    """)
-    arguments = {"id": study_id, "state": state, "reason": reason, "n": n}
-    if connection.execute(ended, arguments).one_or_none() is None:
-        connection.rollback()
-        return False
+    connection.execute(_END_TRIALS, {"id": study_id, "reason": reason or "the study ended"})
     add_event(connection, study_id, "study", {"state": state, "reason": reason})
     return True
 
 
 def cancel_stragglers(connection: Connection) -> int:
-    """End trials that still wait in a study that has ended: added, or handed back, while it was ending."""
+    """End trials that still wait in a study that has ended: added, or handed back, while it was ending.
+
+    Returns:
+        How many studies had some; each gets an event.
+    """
     statement = text("""
-        WITH ended AS (
-            UPDATE trials SET state = 'FAIL', outcome = 'cancelled', reason = 'the study ended',
+        WITH stray AS (
+            SELECT t.id, t.study_id FROM trials t JOIN studies s ON s.id = t.study_id
+            WHERE t.state = 'WAITING' AND s.state NOT IN ('RUNNING', 'PAUSED')
+            ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED
+        ), ended AS (
+            UPDATE trials t SET state = 'FAIL', outcome = 'cancelled', reason = 'the study ended',
                    finished_at = clock_timestamp()
-            WHERE id IN (SELECT t.id FROM trials t JOIN studies s ON s.id = t.study_id
-                         WHERE t.state = 'WAITING' AND s.state NOT IN ('RUNNING', 'PAUSED')
-                         ORDER BY t.id FOR UPDATE OF t SKIP LOCKED)
-            RETURNING study_id
-        ), per_study AS (SELECT study_id, count(*) AS n FROM ended GROUP BY study_id)
-        UPDATE studies s SET n_waiting = s.n_waiting - p.n, n_fail = s.n_fail + p.n
-        FROM per_study p WHERE s.id = p.study_id
+            FROM stray WHERE t.id = stray.id
+            RETURNING t.study_id
+        ), locked AS (
+            SELECT id FROM studies WHERE id IN (SELECT study_id FROM stray) ORDER BY id FOR NO KEY UPDATE
+        ), study AS (
+            UPDATE studies s
+            SET n_waiting = s.n_waiting - p.n, n_fail = s.n_fail + p.n, revision = s.revision + 1
+            FROM locked, (SELECT study_id, count(*) AS n FROM ended GROUP BY study_id) p
+            WHERE s.id = locked.id AND p.study_id = s.id
+            RETURNING s.id, s.revision, s.state, s.reason
+        ), event AS (
+            INSERT INTO events (study_id, revision, kind, data)
+            SELECT id, revision, 'study', jsonb_build_object('state', state, 'reason', reason) FROM study
+            RETURNING study_id, revision, kind
+        )
+        SELECT pg_notify('tangent', json_build_array(study_id, revision, kind)::text) FROM event
     """)
-    return connection.execute(statement).rowcount
+    return len(connection.execute(statement).all())
 
 
 @dataclass(frozen=True)
