@@ -67,6 +67,13 @@ class TailedStream(io.TextIOBase):
         return True
 
 
+class _OneLine(logging.Formatter):
+    """Celery ends some of its messages with empty lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).rstrip()
+
+
 def configure_logging(level: str, who: str) -> None:
     """Log to standard error as it is now: time, level, who, message.
 
@@ -75,7 +82,7 @@ def configure_logging(level: str, who: str) -> None:
         who: Such as "worker 1a2b3c4d" or "worker 1a2b3c4d slot 0".
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {who}: %(message)s"))
+    handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)s {who}: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -25,14 +25,15 @@ def wait_for_engines(settings: Settings, app: Celery, stopping: threading.Event)
 
 
 def _wait_for(check: Callable[[], None], stopping: threading.Event) -> None:
-    n_pauses = 0
+    said, n_pauses = "", 0
     while not stopping.is_set():
         try:
             check()
             return
         except (StoreUnavailableError, QueueUnavailableError) as error:
-            if n_pauses % _PAUSES_PER_LINE == 0:
+            if str(error) != said or n_pauses % _PAUSES_PER_LINE == 0:
                 _log.warning("waiting: %s", error)
+            said = str(error)
         n_pauses += 1
         stopping.wait(_PAUSE_S)
 

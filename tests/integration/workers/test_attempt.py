@@ -3,75 +3,23 @@
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
-import pytest
-import torch
-
-from service.domain.catalog import BUILT_IN
 from service.domain.trial import Outcome, Phase
-from service.store.database import Database
-from service.store.leases import Capabilities, Claim, claim_next_trial, hand_back_trial
+from service.store.leases import hand_back_trial
 from service.store.studies import end_study
 from tests.integration.workers.support import (
     EXHAUSTING,
-    PLUGINS,
     RAISING,
     SLOW,
     add_study,
     trial_of,
     wait_until,
 )
-from workers.attempt import Workplace, execute
+from workers.attempt import execute
 from workers.checkpoint_folder import CheckpointFolder
-from workers.logs import Tail
-from workers.training import configure_torch
-
-ALLOWED = (SLOW, RAISING, EXHAUSTING)
-LONG = timedelta(minutes=5)
-
-
-@pytest.fixture(autouse=True)
-def deterministic_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(str(PLUGINS))
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    configure_torch(n_threads=1)
-    yield
-    torch.use_deterministic_algorithms(before[0])
-    torch.set_num_threads(before[1])
-
-
-@pytest.fixture
-def place(ledger: Database, tmp_path: Path) -> Workplace:
-    return Workplace(
-        database=ledger,
-        checkpoints=CheckpointFolder(tmp_path / "checkpoints"),
-        device="cpu",
-        device_class="cpu",
-        lease=LONG,
-        checkpoint_every_s=1e9,
-        allowed=ALLOWED,
-        stopping=threading.Event(),
-        tail=Tail(),
-    )
-
-
-@pytest.fixture
-def claim(ledger: Database) -> Callable[[], Claim]:
-    capabilities = Capabilities(("cpu",), (*BUILT_IN.workloads, *ALLOWED), tuple(BUILT_IN.optimizers), "revision")
-
-    def take() -> Claim:
-        with ledger.transaction() as connection:
-            taken = claim_next_trial(
-                connection, "cpu", capabilities, worker_id=uuid4(), slot=0, environment_id=None, lease=LONG
-            )
-        assert taken is not None
-        return taken
-
-    return take
 
 
 class StopAfter(threading.Event):
