@@ -15,6 +15,7 @@ from typing import Any
 from service.catalogs import catalog_of, current_catalog, record_of
 from service.domain.catalog import Catalog
 from service.domain.cost import Cost, estimate_cost, run_s
+from service.domain.lint import study_warnings
 from service.domain.study import Study
 from service.domain.trial import Phase, StudyId
 from service.domain.validation import InvalidStudyError, study_from_file
@@ -33,7 +34,7 @@ class Validation:
 
     Attributes:
         wall_s: `cost.device_s` over the slots that listen to the study's queue; None where there is no slot.
-        warnings: What may keep the study from running, in sentences.
+        warnings: What may keep the study from running, and what mixes the question with another, in sentences.
     """
 
     study: Study
@@ -120,7 +121,7 @@ def _validation(connection: Connection, document: Mapping[str, Any], catalog: Ca
     cost = estimate_cost(study, catalog.workloads[study.workload])
     n_slots = _n_slots(connection, study.queue)
     wall_s = cost.device_s / n_slots if n_slots else None
-    return Validation(study, cost, n_slots, wall_s, tuple(_warnings(connection, study)))
+    return Validation(study, cost, n_slots, wall_s, (*_warnings(connection, study), *study_warnings(study, catalog)))
 
 
 def list_page(

@@ -5,49 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.domain.arm_report import ArmReport
-from service.domain.catalog import BUILT_IN
+from service.domain.lint import confounders, mixed_environments
 from service.domain.mechanism import Mechanism
-from service.domain.report_input import ArmInput, ReportInput
+from service.domain.report_input import ReportInput
 from service.domain.wording import count, listing
-
-DECOUPLED_BASELINE = {"AdamP": "AdamW", "SGDP": "SGDW"}
-"""The optimizer that differs from a projecting one in nothing but the projection."""
 
 
 def study_notes(source: ReportInput, arms: Sequence[ArmReport], mechanism: Mechanism) -> tuple[str, ...]:
     """All notes of a study, the confounders first."""
     return (
-        *_missing_baselines(source.arms),
-        *_mixed_decay(source),
+        *confounders(source.arms, source.compare, source.pruner),
+        *mixed_environments(source.environments),
         *_edge_notes(arms),
         *_dead_projections(mechanism),
-        *_dead_decay_ratios(source.arms),
         *_invalid_endpoints(source),
     )
-
-
-def _missing_baselines(arms: Sequence[ArmInput]) -> list[str]:
-    present = {arm.optimizer for arm in arms}
-    return [
-        f"{optimizer} is compared without {baseline}: {optimizer} decouples weight decay, and only {baseline} among "
-        "the arms can tell the projection from the decay."
-        for optimizer, baseline in DECOUPLED_BASELINE.items()
-        if optimizer in present and baseline not in present
-    ]
-
-
-def _mixed_decay(source: ReportInput) -> list[str]:
-    optimizer = {arm.name: BUILT_IN.optimizers.get(arm.optimizer) for arm in source.arms}
-    notes = []
-    for pair in source.compare:
-        coupled = [name for name in pair if (entry := optimizer[name]) and entry.decay == "coupled"]
-        projecting = [name for name in pair if (entry := optimizer[name]) and entry.has_projection]
-        if coupled and projecting:
-            notes.append(
-                f"{pair[1]} against {pair[0]} mixes two changes: {projecting[0]} projects, and it decouples the "
-                f"weight decay, which {coupled[0]} adds to the gradient."
-            )
-    return notes
 
 
 def _edge_notes(arms: Sequence[ArmReport]) -> list[str]:
@@ -64,11 +36,6 @@ def _dead_projections(mechanism: Mechanism) -> list[str]:
     if not idle:
         return []
     return [f"No projection fired in {listing(idle)}: delta and wd_ratio had no effect on the median layer."]
-
-
-def _dead_decay_ratios(arms: Sequence[ArmInput]) -> list[str]:
-    dead = [arm.name for arm in arms if "wd_ratio" in arm.dimensions and arm.search.get("weight_decay", 0) == 0]
-    return [f"wd_ratio is searched in {listing(dead)} where weight_decay is 0: it has no effect."] if dead else []
 
 
 def _invalid_endpoints(source: ReportInput) -> list[str]:
