@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -9,9 +10,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from service.domain.trial import Outcome, Phase
+from service.domain.trial import Outcome, Phase, TrialState
 from service.errors import StoreUnavailableError
 from service.store.database import Database
 from service.store.leases import (
@@ -31,7 +32,6 @@ from workers.logs import Tail, storable
 from workers.patience import persist
 from workers.training import Interrupted, Measurement, Result, Run, Start, is_out_of_memory, train
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _LAST_PATIENCE_S = 4.0
 
@@ -75,8 +75,11 @@ def run_of(claim: Claim, device: str) -> Run:
     )
 
 
-def execute(claim: Claim, place: Workplace) -> bool:
+def execute(claim: Claim, place: Workplace, trained: Callable[[], object] = lambda: None) -> bool:
     """Train a claimed trial and write how it ended.
+
+    Args:
+        trained: Called when the training has ended and only writing is left, which waits for Postgres if it must.
 
     Returns:
         False where the training raised an exception, after which this process is better replaced: its memory may be
@@ -89,16 +92,21 @@ def execute(claim: Claim, place: Workplace) -> bool:
     attempt = _Attempt(claim, place)
     _log.info("trial %d, attempt %d: %s", claim.trial_id, claim.attempt, claim.optimizer)
     try:
-        attempt.train()
+        finish = attempt.train()
+        trained()
+        attempt.finish(finish)
     except Interrupted as stop:
+        trained()
         attempt.release(stop)
     except LeaseLostError as error:
         _log.warning("%s; it is given up", error)
     except CancelledError as error:
+        trained()
         attempt.finish(Finish(Outcome.CANCELLED, reason=str(error)))
     except StoreUnavailableError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a workload may raise anything)
+        trained()
         attempt.fail(error)
         return False
     return True
@@ -118,14 +126,14 @@ class _Attempt:
         self._saved_at = time.monotonic()
         self._why_anew = ""
 
-    def train(self) -> None:
-        """Train to the end and write the result; every other end is an exception."""
+    def train(self) -> Finish:
+        """Train to the end; every other end is an exception."""
         claim, place = self._claim, self._place
-        if claim.attempt > 1:
-            self._why_anew = place.checkpoints.adopt(claim.checkpoint, self._path)
         with self._lease:
+            if claim.attempt > 1:
+                self._why_anew = place.checkpoints.adopt(claim.checkpoint, self._path)
             result = train(self._run, self, checkpoint=self._path, allowed=place.allowed)
-        self.finish(_finish_of(result, content_key(self._run, place.device_class, allowed=place.allowed)))
+        return _finish_of(result, content_key(self._run, place.device_class, allowed=place.allowed))
 
     def started(self, start: Start) -> None:
         """Say on the attempt where it begins, unless it is the first."""
@@ -136,7 +144,8 @@ class _Attempt:
             self._lease.note(lambda connection: note_resumed(connection, claim.trial_id, claim.attempt, start.step))
 
     def measured(self, measurement: Measurement) -> None:
-        """Keep a measurement for the next renewal."""
+        """Keep a measurement for the next renewal; raises where JSON cannot hold it."""
+        json.dumps(vars(measurement), allow_nan=False)
         self._lease.add(vars(measurement))
 
     def should_stop(self) -> bool:
@@ -169,18 +178,18 @@ class _Attempt:
         self._end(lambda c: self._hand_back(c, outcome=None, reason=reason, checkpoint=document), "hand back")
 
     def finish(self, finish: Finish) -> None:
-        """End the trial, and remove its checkpoints."""
+        """End the trial."""
         claim = self._claim
         measurements, notes = self._lease.leftovers()
         finish = replace(finish, measurements=measurements)
 
-        def write(connection: Any) -> bool:
+        def write(connection: Any) -> TrialState | None:
             for note in notes:
                 note(connection)
-            return finish_trial(connection, claim.trial_id, claim.attempt, finish)
+            is_written = finish_trial(connection, claim.trial_id, claim.attempt, finish)
+            return finish.outcome.state if is_written else None
 
-        if self._end(write, "finish"):
-            self._place.checkpoints.remove(claim.trial_id)
+        self._end(write, "finish")
 
     def fail(self, error: BaseException) -> None:
         """Write an exception: memory and disk are the infrastructure's fault, all else is the workload's."""
@@ -198,7 +207,7 @@ class _Attempt:
         else:
             self.finish(Finish(Outcome.WORKLOAD_ERROR, **told))
 
-    def _hand_back(self, connection: Any, **end: Any) -> object:
+    def _hand_back(self, connection: Any, **end: Any) -> TrialState | None:
         """Save what is left to be saved, then hand the trial back."""
         claim = self._claim
         measurements, notes = self._lease.leftovers()
@@ -207,13 +216,15 @@ class _Attempt:
             note(connection)
         return hand_back_trial(connection, claim.trial_id, claim.attempt, **end)
 
-    def _end(self, write: Callable[[Any], T], verb: str) -> T:
+    def _end(self, write: Callable[[Any], TrialState | None], verb: str) -> None:
+        """Write the end, and remove the checkpoints where no attempt will need them."""
         claim, place = self._claim, self._place
         what = f"{verb} trial {claim.trial_id}"
-        answer = persist(place.database, write, stopping=place.stopping, patience_s=_LAST_PATIENCE_S, what=what)
-        if not answer:
+        state = persist(place.database, write, stopping=place.stopping, patience_s=_LAST_PATIENCE_S, what=what)
+        if state is None:
             _log.warning("attempt %d of trial %d came too late: nothing was written", claim.attempt, claim.trial_id)
-        return answer
+        elif state.is_finished:
+            place.checkpoints.remove(claim.trial_id)
 
 
 def reason_of(error: BaseException) -> str:

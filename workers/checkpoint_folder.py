@@ -5,14 +5,20 @@ Each attempt has a file of its own, so that one that has lost its lease cannot s
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from service.config import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class CheckpointFolder:
@@ -57,8 +63,24 @@ class CheckpointFolder:
 
     def remove(self, trial_id: int) -> None:
         """Delete the files of all attempts of a trial that lie in this folder."""
-        for path in self._path.glob(f"trial-{trial_id}-attempt-*.safetensors"):
+        _delete(self._path.glob(f"trial-{trial_id}-attempt-*.safetensors"))
+
+    def remove_old(self, age: timedelta) -> None:
+        """Delete files that were written so long ago: of trials that ended elsewhere, or while they waited."""
+        oldest = time.time() - age.total_seconds()
+        for path in self._path.glob("trial-*-attempt-*.safetensors"):
+            with contextlib.suppress(FileNotFoundError):  # another worker was quicker
+                if path.stat().st_mtime < oldest:
+                    _delete([path])
+
+
+def _delete(files: Iterable[Path]) -> None:
+    """Delete files; one that cannot be deleted is no reason to stop."""
+    for path in files:
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("the checkpoint %s cannot be deleted: %s", path, error.strerror)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from celery.worker import WorkController
@@ -18,6 +19,7 @@ from service.queue import QUEUES, announce_work
 from service.store.database import Database
 from service.store.workers import Registration
 from workers.app import make_worker_app
+from workers.checkpoint_folder import CheckpointFolder
 from workers.logs import configure_logging
 from workers.machine import slot_environments
 from workers.readiness import wait_for_engines
@@ -27,6 +29,7 @@ from workers.supervision import Supervisor
 from workers.tasks import add_tasks
 
 _log = logging.getLogger(__name__)
+_CHECKPOINT_AGE = timedelta(days=14)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +70,9 @@ class Worker:
         self._app = make_worker_app(settings.require_redis_url())
         self._stopping = threading.Event()
         environments = slot_environments(self._training_queue, settings)
-        self._supervisor = Supervisor(worker_id, self._training_queue, environments, self._database)
+        folder = CheckpointFolder.of(settings)
+        folder.remove_old(_CHECKPOINT_AGE)
+        self._supervisor = Supervisor(worker_id, self._training_queue, environments, self._database, folder)
 
     def run(self) -> int:
         """Start everything, consume hints until a signal comes, and stop everything in good order."""

@@ -27,6 +27,7 @@ class Say(StrEnum):
     HELLO = "hello"
     READY = "ready"
     CLAIMED = "claimed"
+    TRAINED = "trained"
     RELEASED = "released"
     IDLE = "idle"
 

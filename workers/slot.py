@@ -77,7 +77,7 @@ class Slot:
             self._channel.send(
                 Say.CLAIMED, **trial, deadline_s=claim.deadline_s, limit_s=claim.spec["limits"]["trial_s"]
             )
-            is_sound = execute(claim, self._place)
+            is_sound = execute(claim, self._place, lambda: self._channel.send(Say.TRAINED))
             self._channel.send(Say.RELEASED, **trial)
             if not is_sound:
                 return False

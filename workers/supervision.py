@@ -9,6 +9,7 @@ from uuid import UUID
 
 from service.errors import ConfigurationError
 from service.store.database import Database
+from workers.checkpoint_folder import CheckpointFolder
 from workers.keeper import Keeper
 from workers.messages import SlotName
 
@@ -17,11 +18,16 @@ class Supervisor:
     """Starts slots, gives them work, stops them. Thread-safe."""
 
     def __init__(
-        self, worker_id: UUID, training_queue: str | None, environments: Sequence[Mapping[str, str]], database: Database
+        self,
+        worker_id: UUID,
+        training_queue: str | None,
+        environments: Sequence[Mapping[str, str]],
+        database: Database,
+        checkpoints: CheckpointFolder,
     ) -> None:
         """Prepare one slot for each environment of a process; starts nothing yet."""
         self._keepers = [
-            Keeper(SlotName(worker_id, training_queue or "", number), environment, database)
+            Keeper(SlotName(worker_id, training_queue or "", number), environment, database, checkpoints)
             for number, environment in enumerate(environments)
         ]
         self._free: queue.SimpleQueue[Keeper] = queue.SimpleQueue()

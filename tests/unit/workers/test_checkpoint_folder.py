@@ -1,5 +1,7 @@
 """Files of checkpoints: one for each attempt, taken over by the next."""
 
+import os
+from datetime import timedelta
 from pathlib import Path
 
 from service.config import Settings
@@ -30,6 +32,15 @@ def test_files_of_all_attempts_of_one_trial_are_removed(tmp_path):
         folder.file(trial, attempt).touch()
     folder.remove(7)
     assert list(tmp_path.iterdir()) == [folder.file(71, 1)]
+
+
+def test_files_that_nobody_needed_for_long_are_removed(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    for trial in (7, 8):
+        folder.file(trial, 1).touch()
+    os.utime(folder.file(7, 1), (0, 0))
+    folder.remove_old(timedelta(days=1))
+    assert list(tmp_path.iterdir()) == [folder.file(8, 1)]
 
 
 def test_default_folder_lies_in_the_home_of_the_instance(tmp_path):

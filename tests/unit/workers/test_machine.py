@@ -8,6 +8,7 @@ import pytest
 from service.config import Settings
 from service.errors import ConfigurationError
 from service.store.database import Database
+from workers.checkpoint_folder import CheckpointFolder
 from workers.child import describe_exit, training_environment
 from workers.machine import count_cores, slot_environments, visible_gpus
 from workers.main import main
@@ -69,7 +70,8 @@ def test_exit_is_described_with_its_signal():
 def test_worker_without_a_slot_that_starts_says_so(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart is missing')")
     environment = {**training_environment(1, ""), "PYTHONPATH": f"{tmp_path}:{':'.join(sys.path)}"}
-    supervisor = Supervisor(uuid4(), "cpu", [environment], Database("postgresql://", application_name="none"))
+    database = Database("postgresql://", application_name="none")
+    supervisor = Supervisor(uuid4(), "cpu", [environment], database, CheckpointFolder(tmp_path))
     try:
         with pytest.raises(ConfigurationError, match="no slot could be started"):
             supervisor.start()
