@@ -35,7 +35,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class CellSearch(Protocol):
     """The search of one cell: told of finished search trials, asked for parameters.
 
-    The same trials told in the same order give the same suggestions; nothing else does anything to them.
+    A suggestion follows from the set of trials that were told, not from their order, nor from how often one was told,
+    nor from earlier questions: a search that is rebuilt from the ledger goes on as if nothing had happened.
     """
 
     def tell(self, trial: TrialRecord) -> None:
@@ -88,23 +89,34 @@ class TPESearch:
         self._chance = math.log(chance_level)
         self._options: dict[str, Any] = sampler_record(study)["options"]
         self._n_startup = int(self._options.pop("n_startup_trials"))
-        self._distributions = {name: distribution_of(entry) for name, entry in arm.dimensions.items()}
+        self._distributions = {name: distribution_of(entry) for name, entry in sorted(arm.dimensions.items())}
+        self._told: dict[int, optuna.trial.FrozenTrial] = {}
+        self._is_in_order = True
         self._study = optuna.create_study(direction="minimize")
 
     def tell(self, trial: TrialRecord) -> None:
         """Add the trial; one that diverged counts as chance level."""
         if trial.phase is not Phase.SEARCH or trial.outcome is None or not trial.outcome.counts:
             return
+        if trial.cell_number in self._told:
+            return
         is_diverged = trial.outcome is Outcome.DIVERGED or trial.value is None
-        value = self._chance if is_diverged else math.log(trial.value or 1.0)
-        self._study.add_trial(
-            create_trial(
-                state=OptunaState.COMPLETE,
-                params=_known(trial.params, self._distributions),
-                distributions=self._distributions,
-                values=[value],
-            )
+        added = create_trial(
+            state=OptunaState.COMPLETE,
+            params=_known(trial.params, self._distributions),
+            distributions=self._distributions,
+            values=[self._chance if is_diverged else math.log(trial.value or 1.0)],
         )
+        self._is_in_order &= trial.cell_number > max(self._told, default=-1)
+        self._told[trial.cell_number] = added
+        self._study.add_trial(added)
+
+    def _put_in_order(self) -> None:
+        """TPE's draws depend on the order of its trials; with `parallelism` above 1 they finish in any."""
+        self._study = optuna.create_study(direction="minimize")
+        self._told = dict(sorted(self._told.items()))
+        self._study.add_trials(self._told.values())
+        self._is_in_order = True
 
     def suggest(self, cell_number: int) -> dict[str, Value]:
         """A random draw for the first trials, then TPE on what was told.
@@ -114,6 +126,8 @@ class TPESearch:
         """
         if cell_number < self._n_startup or not self._distributions:
             return self._random.suggest(cell_number)
+        if not self._is_in_order:
+            self._put_in_order()
         seed = sampler_seed(self._seed, self._replicate, cell_number)
         self._study.sampler = TPESampler(n_startup_trials=1, seed=seed, **self._options)
         trial = self._study.ask(fixed_distributions=self._distributions)

@@ -33,7 +33,7 @@ class Cell:
         self.stored = self.row
 
     def take(self, record: TrialRecord) -> None:
-        """Note a trial; a finished search trial is told to the search."""
+        """Note a trial, which may be known; a finished search trial is told to the search."""
         self.records[record.number] = record
         self.is_dirty = True
         if record.phase is Phase.SEARCH and record.state.is_finished:
