@@ -44,6 +44,7 @@ class Coordinator:
         self._woken = threading.Event()
         self._work: dict[StudyId, StudyWork] = {}
         self._next_sweep = 0.0
+        self._is_queue_away = False
 
     def run(self, stop: threading.Event) -> None:
         """Look after studies until `stop` is set."""
@@ -137,11 +138,13 @@ class Coordinator:
         return n_added
 
     def _ask_for_report(self, study_id: StudyId) -> None:
+        if self._is_queue_away:
+            return
         with contextlib.suppress(QueueUnavailableError):  # the API computes a report that is missing
             queue.ask_for_report(self._app, study_id)
 
     def _announce(self, session: Connection, hints: dict[str, int]) -> None:
-        if not any(hints.values()):
+        if self._is_queue_away or not any(hints.values()):
             return
         with session.begin():
             depths = {depth.queue: depth for depth in workers.queue_depths(session)}
@@ -150,10 +153,13 @@ class Coordinator:
             self._hint(name, min(n_added, max(1, n_slots)))
 
     def _hint(self, name: str, n_hints: int) -> None:
+        """Announce work; while Redis is away only the sweep tries, for it may take seconds to say so."""
         try:
             queue.announce_work(self._app, name, n_hints)
+            self._is_queue_away = False
         except QueueUnavailableError as error:
-            log.warning("%s; the next sweep repeats the hint", error)
+            self._is_queue_away = True
+            log.warning("%s; the sweep repeats the hint", error)
 
     def _sweep(self, session: Connection) -> None:
         with session.begin():
