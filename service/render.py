@@ -168,7 +168,7 @@ def arms_table(report: Mapping[str, Any]) -> RenderableType:
             number(arm["endpoint"]),
             f"{number(interval['lower'])} to {number(interval['upper'])}" if interval else "–",
             "–" if accuracy is None else f"{100 * accuracy:.2f} %",
-            f"{rate['n_events']} of {rate['n']}" if rate else "–",
+            f"{rate['count']} of {rate['n']}" if rate else "–",
             human_time(arm["cpu_s"]),
         )
     return table
