@@ -22,6 +22,7 @@ from workers.app import make_worker_app
 from workers.checkpoint_folder import CheckpointFolder
 from workers.logs import configure_logging
 from workers.machine import slot_environments
+from workers.pool import WakingPool
 from workers.readiness import wait_for_engines
 from workers.registration import Presence, registration_of
 from workers.signals import obey_signals
@@ -111,7 +112,7 @@ class Worker:
     def _consume(self) -> None:
         WorkController(
             app=self._app,
-            pool="threads",
+            pool=WakingPool,
             concurrency=self._supervisor.n_slots + ("reports" in self._queues),
             queues=list(self._queues),
             without_gossip=True,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 from celery import Celery
@@ -49,6 +50,16 @@ def test_hinted_trials_are_trained_and_finished(ledger, worker, app):
         trial = wait_for_end(ledger, study, number)
         assert (trial["outcome"], trial["attempt"]) == ("finished", 1)
         assert [row["epoch"] for row in trial["measurements"]] == [0, 1]
+
+
+def test_hint_that_follows_a_finished_trial_is_taken_at_once(ledger, worker, app):
+    delays = []
+    for _ in range(5):
+        study = add_study(ledger)
+        hinted_at = time.time()
+        announce_work(app, "cpu", 1)
+        delays.append(wait_for_end(ledger, study)["started_at"].timestamp() - hinted_at)
+    assert sorted(delays)[2] < 0.3
 
 
 def test_parent_never_has_torch_in_memory_and_its_slots_do(ledger, worker, app):
