@@ -6,8 +6,9 @@ Scale-invariant Weights", ICLR 2021 (arXiv:2006.08217). The code is our own.
 
 from adamp.adam import AdamP
 from adamp.diagnostics import Decision, ParameterDiagnostics
+from adamp.dispatch import paths
 from adamp.sgd import SGDP, SGDW
 
-__all__ = ["SGDP", "SGDW", "AdamP", "Decision", "ParameterDiagnostics", "__version__"]
+__all__ = ["SGDP", "SGDW", "AdamP", "Decision", "ParameterDiagnostics", "__version__", "paths"]
 
 __version__ = "0.1.0"

@@ -1,5 +1,6 @@
 """AdamP."""
 
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import torch
@@ -7,8 +8,11 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from adamp import functional
-from adamp.base import TangentOptimizer
+from adamp.base import EXECUTION, TangentOptimizer
 from adamp.diagnostics import StepRecord
+from adamp.native import Columns, Hyper
+
+_STATE = (itemgetter("exp_avg"), itemgetter("exp_avg_sq"), itemgetter("step"))
 
 
 class AdamP(TangentOptimizer):
@@ -66,6 +70,10 @@ class AdamP(TangentOptimizer):
         "nesterov",
         "channel_dim",
         "maximize",
+        "capturable",
+        "differentiable",
+        "fused",
+        "deterministic",
     )
 
     def __init__(
@@ -81,6 +89,10 @@ class AdamP(TangentOptimizer):
         *,
         channel_dim: int = 0,
         maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        deterministic: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -92,30 +104,42 @@ class AdamP(TangentOptimizer):
             "nesterov": nesterov,
             "channel_dim": channel_dim,
             "maximize": maximize,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "deterministic": deterministic,
         }
         super().__init__(params, defaults)
 
-    def _step_group(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], records: list[StepRecord]
-    ) -> None:
-        states = [self._state(param) for param in params]
-        functional.adamp(
-            params,
-            grads,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [state["step"] for state in states],
-            records,
-            beta1=float(group["betas"][0]),
-            beta2=float(group["betas"][1]),
-            **{name: group[name] for name in self.hyperparameters if name != "betas"},
-        )
+    def _columns(self, params: list[Tensor], group: dict[str, Any]) -> Columns:
+        states = list(map(self.state.__getitem__, params))
+        if not all(states):
+            for param, state in zip(params, states, strict=True):
+                if not state:
+                    state.update(self._new_state(param, group))
+        return Columns(*(list(map(read, states)) for read in _STATE))
 
-    def _state(self, param: Tensor) -> dict[str, Any]:
-        state: dict[str, Any] = self.state[param]
-        if not state:
-            # On the CPU even for a GPU's weights: the bias correction is then computed without a sync.
-            state["step"] = torch.tensor(0.0, dtype=torch.float32)
-            state["exp_avg"] = functional.zeros_for(param)
-            state["exp_avg_sq"] = functional.zeros_for(param)
-        return state
+    def _new_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+        # On the CPU even for a GPU's weights: the bias correction is then computed without a sync. Only a CUDA
+        # graph, which replays no Python, needs it on the GPU.
+        step = torch.zeros((), dtype=torch.float32, device=param.device if group["capturable"] else "cpu")
+        return {"step": step, "exp_avg": functional.zeros_for(param), "exp_avg_sq": functional.zeros_for(param)}
+
+    def _hyper(self, group: dict[str, Any]) -> Hyper:
+        lr, (beta1, beta2) = float(group["lr"]), group["betas"]
+        names = ("eps", "weight_decay", "delta", "wd_ratio")
+        flags = (1, group["nesterov"], group["maximize"], 1)
+        return Hyper(lr, beta1, beta2, *(group[name] for name in names), 0.0, 0.0, *flags)
+
+    def _step_plain(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: Columns,
+        records: list[StepRecord],
+    ) -> None:
+        beta1, beta2 = map(float, group["betas"])
+        hyper = {name: group[name] for name in self.hyperparameters if name not in ("betas", *EXECUTION)}
+        hyper["capturable"] = group["capturable"]
+        functional.adamp(params, grads, *state, records, beta1=beta1, beta2=beta2, **hyper)

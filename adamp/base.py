@@ -12,7 +12,12 @@ from torch.optim.optimizer import StateDict
 from adamp import checkpoints
 from adamp.checks import check_gradients, check_hyperparameters, check_names, check_parameters, is_missing
 from adamp.diagnostics import ParameterDiagnostics, StepRecord, new_record, read_record
+from adamp.dispatch import choose_path
 from adamp.functional import arithmetic_dtype
+from adamp.native import Columns, Hyper, Plan
+
+EXECUTION: dict[str, Any] = {"fused": None, "capturable": False, "differentiable": False, "deterministic": False}
+"""Arguments that say how a step is computed and not what, with their defaults."""
 
 
 class TangentOptimizer(Optimizer):
@@ -24,8 +29,11 @@ class TangentOptimizer(Optimizer):
     # and stays exchangeable with torch.optim's. Copies and unpickled optimizers start with none.
     _records: dict[Tensor, StepRecord]
 
+    # Tables of the faster paths, by group and device; built when needed, and of no influence on results.
+    _plans: dict[tuple[int, str], Plan]
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
-        self._records = {}
+        self._records, self._plans = {}, {}
         given = {name: value for name, value in defaults.items() if not is_missing(value)}
         check_hyperparameters(type(self).__name__, given)
         super().__init__(params, defaults)
@@ -33,15 +41,17 @@ class TangentOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.setdefault("_records", {})
+        self._plans = {}
         for group in self.param_groups:
             for name in self.hyperparameters:
-                group.setdefault(name, self.defaults[name])
+                group.setdefault(name, self.defaults.get(name, EXECUTION.get(name)))
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as in `torch.optim.Optimizer`, after checking its hyperparameters and tensors.
 
         Raises:
             ValueError: A hyperparameter or a parameter is refused; the optimizer is unchanged.
+            RuntimeError: `fused=True` or `ADAMP_PATH` asks for a path that is not available; likewise.
         """
         name = type(self).__name__
         if isinstance(param_group, dict):
@@ -50,7 +60,9 @@ class TangentOptimizer(Optimizer):
         super().add_param_group(param_group)
         try:
             check_parameters(name, param_group["params"], param_group.get("channel_dim"))
-        except ValueError:
+            for device in {param.device.type for param in param_group["params"]}:
+                choose_path(device, param_group["fused"])
+        except (ValueError, RuntimeError):
             self.param_groups.pop()
             raise
 
@@ -85,10 +97,11 @@ class TangentOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.no_grad():
-            check_gradients(type(self).__name__, (p for _, p in self._parameters()))
-            for group in self.param_groups:
-                params = [p for p in group["params"] if p.grad is not None]
-                self._step_group(group, params, [p.grad for p in params], [self._record(p) for p in params])
+            work = [_with_gradients(group["params"]) for group in self.param_groups]
+            for params, grads in work:
+                check_gradients(type(self).__name__, params, grads)
+            for index, (group, (params, grads)) in enumerate(zip(self.param_groups, work, strict=True)):
+                self._step_group(index, group, params, grads)
         return loss
 
     def diagnostics(self) -> dict[tuple[int, int], ParameterDiagnostics]:
@@ -111,10 +124,47 @@ class TangentOptimizer(Optimizer):
             record.counts.zero_()
 
     @abstractmethod
-    def _step_group(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], records: list[StepRecord]
+    def _columns(self, params: list[Tensor], group: dict[str, Any]) -> Columns:
+        """The state of `params`, created where it is missing."""
+
+    @abstractmethod
+    def _hyper(self, group: dict[str, Any]) -> Hyper:
+        """The hyperparameters of `group` for the native step."""
+
+    @abstractmethod
+    def _step_plain(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: Columns,
+        records: list[StepRecord],
     ) -> None:
-        """Update `params`, all of `group`, all with a gradient; create missing state."""
+        """Update `params`, all of `group`, in plain torch."""
+
+    def _step_group(self, index: int, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        """Update `params`, all of `group`, by the fastest path that takes each."""
+        state = self._columns(params, group)
+        plan = self._plan(index, group, params)
+        if plan is not None:
+            left = plan.step(params, grads, state, self._record, self._hyper(group), group.get("channel_dim"))
+            if not left:
+                return
+            params, grads = [params[i] for i in left], [grads[i] for i in left]
+            state = Columns(*([column[i] for i in left] if column else column for column in state))
+        self._step_plain(group, params, grads, state, [self._record(param) for param in params])
+
+    def _plan(self, index: int, group: dict[str, Any], params: list[Tensor]) -> Plan | None:
+        """The table of the group's path; a group whose parameters lie on several devices goes by its first's."""
+        if not params or torch.compiler.is_compiling():
+            return None
+        device = params[0].device.type
+        path = choose_path(device, group["fused"])
+        if path is None:
+            return None
+        if (index, device) not in self._plans:
+            self._plans[index, device] = path.make_plan()
+        return self._plans[index, device]
 
     def _parameters(self) -> Iterator[tuple[tuple[int, int], Tensor]]:
         for i, group in enumerate(self.param_groups):
@@ -125,3 +175,11 @@ class TangentOptimizer(Optimizer):
         if param not in self._records:
             self._records[param] = new_record(param, arithmetic_dtype(param.dtype))
         return self._records[param]
+
+
+def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters that have a gradient, and these."""
+    grads = [param.grad for param in params]
+    if any(grad is None for grad in grads):
+        params = [param for param, grad in zip(params, grads, strict=True) if grad is not None]
+    return params, [grad for grad in grads if grad is not None]

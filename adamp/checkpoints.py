@@ -62,15 +62,20 @@ def _copy_state(optimizer: Optimizer, loaded: StateDict) -> None:
     torch casts moments to the weight's dtype, which would round ours for 16-bit weights, and where it need not
     cast it keeps the given tensor, so that two optimizers would go on writing into one state.
     """
-    params = chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    params = [(p, group.get("capturable", False)) for group in optimizer.param_groups for p in group["params"]]
     keys = chain.from_iterable(group["params"] for group in loaded["param_groups"])
-    for param, key in zip(params, keys, strict=True):
+    for (param, capturable), key in zip(params, keys, strict=True):
         for name, value in loaded["state"].get(key, {}).items():
             if isinstance(value, Tensor):
-                optimizer.state[param][name] = _own_copy(name, value, param)
+                optimizer.state[param][name] = _own_copy(name, value, param, capturable)
 
 
-def _own_copy(name: str, value: Tensor, param: Tensor) -> Tensor:
+def _own_copy(name: str, value: Tensor, param: Tensor, capturable: bool) -> Tensor:
     if name == "step":
-        return value.detach().to(device="cpu", dtype=torch.float32, copy=True)
-    return value.detach().to(device=param.device, dtype=arithmetic_dtype(param.dtype), copy=True)
+        device = param.device if capturable else "cpu"
+        return value.detach().to(device=device, dtype=torch.float32, copy=True)
+    if value.shape != param.shape:
+        return value.detach().to(device=param.device, dtype=arithmetic_dtype(param.dtype), copy=True)
+    # In the weight's memory order, which a checkpoint of a model in another memory format does not have.
+    empty = torch.empty_like(param, dtype=arithmetic_dtype(param.dtype), memory_format=torch.preserve_format)
+    return empty.copy_(value.detach())

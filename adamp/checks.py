@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.optim.optimizer import required
 
 Group = Mapping[str, Any]
+
+_LAYOUT_OF, _STRIDED = attrgetter("layout"), {torch.strided}
 
 
 def check_names(optimizer: str, group: Group, hyperparameters: Sequence[str]) -> None:
@@ -50,9 +53,14 @@ def check_parameters(optimizer: str, params: Iterable[Tensor], channel_dim: int 
     """Refuse tensors that the update is not defined for.
 
     Raises:
-        ValueError: A parameter is complex, integer or sparse, or lacks the dimension `channel_dim`.
+        ValueError: A parameter is a DTensor's shard, complex, integer or sparse, or lacks the dimension `channel_dim`.
     """
     for param in params:
+        if _is_shard(param):
+            raise ValueError(
+                f"{optimizer} decides on whole tensors, got a DTensor of which each rank holds a part; "
+                "replicate that parameter, or give it to an optimizer of torch."
+            )
         if not param.is_floating_point() or param.layout != torch.strided:
             raise ValueError(
                 f"{optimizer} optimizes dense real floating-point tensors, got a parameter of dtype "
@@ -66,17 +74,24 @@ def check_parameters(optimizer: str, params: Iterable[Tensor], channel_dim: int 
             )
 
 
-def check_gradients(optimizer: str, params: Iterable[Tensor]) -> None:
+def check_gradients(optimizer: str, params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
     """Refuse gradients that the update is not defined for.
+
+    Args:
+        optimizer: Its name, for the message.
+        params: Parameters, for the message.
+        grads: Their gradients.
 
     Raises:
         RuntimeError: A gradient is sparse or complex.
     """
-    for param in params:
-        if param.grad is not None and (param.grad.layout != torch.strided or param.grad.is_complex()):
+    if {*map(_LAYOUT_OF, grads)} <= _STRIDED and not any(map(Tensor.is_complex, grads)):
+        return
+    for param, grad in zip(params, grads, strict=True):
+        if grad.layout != torch.strided or grad.is_complex():
             raise RuntimeError(
-                f"{optimizer} needs dense real gradients, got one of dtype {param.grad.dtype} and layout "
-                f"{param.grad.layout} for a parameter of shape {tuple(param.shape)}; no parameter was changed. "
+                f"{optimizer} needs dense real gradients, got one of dtype {grad.dtype} and layout "
+                f"{grad.layout} for a parameter of shape {tuple(param.shape)}; no parameter was changed. "
                 "Use sparse=False in the embedding, or give that parameter to torch.optim.SparseAdam."
             )
 
@@ -136,6 +151,25 @@ def _check_flag(name: str, value: Any, optimizer: str) -> None:
         _refuse(optimizer, name, value, "True or False")
 
 
+def _check_differentiable(name: str, value: Any, optimizer: str) -> None:
+    _check_flag(name, value, optimizer)
+    if value:
+        raise ValueError(
+            f"{optimizer} does not support differentiable=True: its step changes weights in place, without autograd."
+        )
+
+
+def _check_fused(name: str, value: Any, optimizer: str) -> None:
+    if value is not None:
+        _check_flag(name, value, optimizer)
+
+
+def _is_shard(param: Tensor) -> bool:
+    """By name, because torch.distributed is not built everywhere."""
+    is_distributed = any(kind.__name__ == "DTensor" for kind in type(param).__mro__)
+    return is_distributed and not all(placement.is_replicate() for placement in getattr(param, "placements", ()))
+
+
 def _check_channel_dim(name: str, value: Any, optimizer: str) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         _refuse(optimizer, name, value, "an integer, the dimension that counts output channels")
@@ -153,4 +187,8 @@ _CHECKS = {
     "nesterov": _check_flag,
     "channel_dim": _check_channel_dim,
     "maximize": _check_flag,
+    "capturable": _check_flag,
+    "differentiable": _check_differentiable,
+    "fused": _check_fused,
+    "deterministic": _check_flag,
 }

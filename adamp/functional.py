@@ -48,6 +48,7 @@ def adamp(
     nesterov: bool,
     channel_dim: int,
     maximize: bool,
+    capturable: bool = False,
 ) -> None:
     """One AdamP step of every parameter; see `adamp.AdamP` for the mathematics.
 
@@ -56,7 +57,8 @@ def adamp(
         grads: Gradients, the shapes of `params`. Not modified.
         exp_avgs: First moments, in `arithmetic_dtype`. Modified in place.
         exp_avg_sqs: Second moments, likewise.
-        state_steps: 0-dim tensors on the CPU: steps taken before this one. Incremented in place.
+        state_steps: 0-dim float32 tensors: steps taken before this one. Incremented in place. On the CPU, or with
+            `capturable` on the parameters' devices.
         records: Diagnostics, modified in place.
         lr: Number or 1-element tensor.
         beta1: Decay of the first moment, [0, 1).
@@ -68,21 +70,22 @@ def adamp(
         nesterov: Look one step ahead.
         channel_dim: Dimension of the output channels.
         maximize: Ascend instead of descending.
+        capturable: Never read a step on the host, as a CUDA graph and torch.compile need.
     """
     lr = _scalar(lr)
     for param, raw_grad, exp_avg, exp_avg_sq, state_step, record in zip(
         params, grads, exp_avgs, exp_avg_sqs, state_steps, records, strict=True
     ):
         weight, grad = _prepare(param, raw_grad, maximize=maximize)
-        t = state_step.add_(1).item()
-        direction = _adam_direction(grad, exp_avg, exp_avg_sq, t, beta1, beta2, eps, nesterov)
+        first, second = _bias_corrections(state_step, beta1, beta2, exp_avg.dtype, capturable=capturable)
+        direction = _adam_direction(grad, exp_avg, exp_avg_sq, second, beta1, beta2, eps, nesterov)
         decision = _decide(grad, weight, delta, eps, channel_dim)
         if decision is not None:
             direction = project_as_decided(direction, weight, decision, eps=eps, channel_dim=channel_dim)
         rate = lr * weight_decay if weight_decay > 0 else 0.0
         decay = _decay(rate, wd_ratio, decision, weight)
         write_record(record, weight, decision, lr=lr, decay=decay)
-        _apply(param, weight, direction * (lr / (1 - beta1**t)), decay)
+        _apply(param, weight, direction * (lr / first), decay)
 
 
 def sgdp(
@@ -168,11 +171,23 @@ def _prepare(param: Tensor, grad: Tensor, *, maximize: bool) -> tuple[Tensor, Te
     return param.to(dtype), -grad if maximize else grad
 
 
+def _bias_corrections(
+    state_step: Tensor, beta1: float, beta2: float, dtype: torch.dtype, *, capturable: bool
+) -> tuple[float | Tensor, float | Tensor]:
+    """Count the step; returns 1 - beta1^t and sqrt(1 - beta2^t), computed in double."""
+    state_step.add_(1)
+    if not (capturable or torch.compiler.is_compiling()):
+        t = state_step.item()
+        return 1 - beta1**t, math.sqrt(1 - beta2**t)
+    steps = state_step.double()
+    return (1 - beta1**steps).to(dtype), (1 - beta2**steps).sqrt().to(dtype)
+
+
 def _adam_direction(
     grad: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
-    t: float,
+    correction: float | Tensor,
     beta1: float,
     beta2: float,
     eps: float,
@@ -182,7 +197,7 @@ def _adam_direction(
     # The differences 1 - beta are taken in Python's double precision; in float32 they cost four digits.
     exp_avg.mul_(beta1).add_(grad, alpha=1 - beta1)
     exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    denominator = exp_avg_sq.sqrt().div_(math.sqrt(1 - beta2**t)).add_(eps)
+    denominator = exp_avg_sq.sqrt().div_(correction).add_(eps)
     numerator = exp_avg.mul(beta1).add_(grad, alpha=1 - beta1) if nesterov else exp_avg
     return numerator / denominator
 

@@ -6,23 +6,33 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT, required
 
 from adamp import functional
-from adamp.base import TangentOptimizer
+from adamp.base import EXECUTION, TangentOptimizer
 from adamp.diagnostics import StepRecord
+from adamp.native import Columns, Hyper
 
 # lr has no default but may be given per group; the annotation is what a caller passes.
 _REQUIRED = cast("float", required)
+
+_NO_STATE = Columns([], [], [])
 
 
 class _MomentumOptimizer(TangentOptimizer):
     """Momentum state, shared by SGDP and SGDW."""
 
-    def _momentum_buffer(self, param: Tensor, group: dict[str, Any]) -> Tensor | None:
+    def _columns(self, params: list[Tensor], group: dict[str, Any]) -> Columns:
         if group["momentum"] == 0:
-            return None
-        state = self.state[param]
-        if state.get("momentum_buffer") is None:
-            state["momentum_buffer"] = functional.zeros_for(param)
-        return cast("Tensor", state["momentum_buffer"])
+            return _NO_STATE
+        buffers = [state.get("momentum_buffer") for state in map(self.state.__getitem__, params)]
+        for i, param in enumerate(params):
+            if buffers[i] is None:
+                buffers[i] = self.state[param]["momentum_buffer"] = functional.zeros_for(param)
+        return Columns(buffers, [], [])
+
+    def _hyper(self, group: dict[str, Any]) -> Hyper:
+        # SGDW has none of eps, delta and wd_ratio, which only the projection uses.
+        names = ("eps", "weight_decay", "delta", "wd_ratio", "momentum", "dampening")
+        values = (group.get(name, 0.0) for name in names)
+        return Hyper(float(group["lr"]), 0.0, 0.0, *values, 0, group["nesterov"], group["maximize"], 1)
 
 
 class SGDP(_MomentumOptimizer):
@@ -77,6 +87,9 @@ class SGDP(_MomentumOptimizer):
         "wd_ratio",
         "channel_dim",
         "maximize",
+        "differentiable",
+        "fused",
+        "deterministic",
     )
 
     def __init__(
@@ -93,6 +106,9 @@ class SGDP(_MomentumOptimizer):
         *,
         channel_dim: int = 0,
         maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        deterministic: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -105,14 +121,22 @@ class SGDP(_MomentumOptimizer):
             "wd_ratio": wd_ratio,
             "channel_dim": channel_dim,
             "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+            "deterministic": deterministic,
         }
         super().__init__(params, defaults)
 
-    def _step_group(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], records: list[StepRecord]
+    def _step_plain(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: Columns,
+        records: list[StepRecord],
     ) -> None:
-        buffers = [self._momentum_buffer(param, group) for param in params]
-        functional.sgdp(params, grads, buffers, records, **{name: group[name] for name in self.hyperparameters})
+        hyper = {name: group[name] for name in self.hyperparameters if name not in EXECUTION}
+        functional.sgdp(params, grads, state.first or [None] * len(params), records, **hyper)
 
 
 class SGDW(_MomentumOptimizer):
@@ -146,6 +170,9 @@ class SGDW(_MomentumOptimizer):
         "weight_decay",
         "nesterov",
         "maximize",
+        "differentiable",
+        "fused",
+        "deterministic",
     )
 
     def __init__(
@@ -158,6 +185,9 @@ class SGDW(_MomentumOptimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        deterministic: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -166,11 +196,19 @@ class SGDW(_MomentumOptimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+            "deterministic": deterministic,
         }
         super().__init__(params, defaults)
 
-    def _step_group(
-        self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], records: list[StepRecord]
+    def _step_plain(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: Columns,
+        records: list[StepRecord],
     ) -> None:
-        buffers = [self._momentum_buffer(param, group) for param in params]
-        functional.sgdw(params, grads, buffers, records, **{name: group[name] for name in self.hyperparameters})
+        hyper = {name: group[name] for name in self.hyperparameters if name not in EXECUTION}
+        functional.sgdw(params, grads, state.first or [None] * len(params), records, **hyper)
