@@ -198,8 +198,13 @@ def _remark_on_surface(_: ReportInput, rows: list[dict[str, Any]]) -> str | None
 
 
 def _remark_on_improvement(_: ReportInput, rows: list[dict[str, Any]]) -> str | None:
-    if any(row["interval_95"] is None for row in rows):
+    intervals = [row["interval_95"] for row in rows]
+    if None in intervals:
         return f"No interval: that takes {MIN_REPLICATES} replicates."
+    if any(entry["lower"] == entry["upper"] for entry in intervals):
+        return (
+            "An interval without width says that all runs agree: a bootstrap cannot say more, and it is no certainty."
+        )
     return None
 
 

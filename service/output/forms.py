@@ -1,0 +1,63 @@
+"""A report in each of its forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from service.output.charts import expected_best_svg
+from service.output.forest import forest_svg, rows_of
+from service.output.heat import surface_svg
+from service.output.markdown import markdown
+from service.output.page import page
+from service.output.table_file import confirm_csv
+
+MEDIA_TYPES = {
+    "json": "application/json",
+    "md": "text/markdown; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+FIGURES = ("effects", "expected-best", "surface")
+
+
+def render(report: Mapping[str, Any], form: str, figure: str = "effects") -> str:
+    """The text of a file.
+
+    Args:
+        report: A report's JSON.
+        form: A key of `MEDIA_TYPES`.
+        figure: Which picture, for svg: one of `FIGURES`.
+
+    Raises:
+        ValueError: An unknown form or figure, or a figure that the report has no data for.
+    """
+    makers: dict[str, Callable[[], str]] = {
+        "json": lambda: json.dumps(report, indent=2) + "\n",
+        "md": lambda: markdown(report),
+        "html": lambda: page(report),
+        "csv": lambda: confirm_csv(report),
+        "svg": lambda: _picture(report, figure),
+    }
+    if form not in makers:
+        raise ValueError(f"a report has the forms {', '.join(makers)}, not '{form}'")
+    return makers[form]()
+
+
+def _picture(report: Mapping[str, Any], figure: str) -> str:
+    surfaces = report["estimates"]["surface"]["arms"]
+    makers: dict[str, Callable[[], str | None]] = {
+        "effects": lambda: (
+            forest_svg(rows_of(report), report["margin"], is_file=True) if report["comparisons"] else None
+        ),
+        "expected-best": lambda: expected_best_svg(report, is_file=True),
+        "surface": lambda: surface_svg(surfaces[0], is_file=True) if surfaces else None,
+    }
+    if figure not in makers:
+        raise ValueError(f"a report has the figures {', '.join(FIGURES)}, not '{figure}'")
+    found = makers[figure]()
+    if found is None:
+        raise ValueError(f"this report has nothing to draw as '{figure}'")
+    return found
