@@ -132,6 +132,7 @@ class WorkerProcess:
         before = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(20) == 0
+        assert "Traceback" not in self.text()
         return time.monotonic() - before
 
     def kill(self) -> None:

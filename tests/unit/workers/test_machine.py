@@ -12,7 +12,7 @@ from workers.checkpoint_folder import CheckpointFolder
 from workers.child import describe_exit, training_environment
 from workers.machine import count_cores, slot_environments, visible_gpus
 from workers.main import main
-from workers.probe import device_model
+from workers.probe import device_model, probe
 from workers.supervision import Supervisor
 
 
@@ -34,6 +34,15 @@ from workers.supervision import Supervisor
 )
 def test_device_class_names_the_model_alone(name, model):
     assert device_model(name) == model
+
+
+def test_unusable_entry_of_an_allow_list_is_left_out_and_said(monkeypatch):
+    monkeypatch.setenv("TANGENT_ALLOWED_WORKLOADS", "nowhere:Nothing")
+    found = probe("cpu")
+    (problem,) = found["problems"]
+    assert problem.startswith("nowhere:Nothing is on the allow-list, but cannot be used: ")
+    assert sorted(found["workloads"]) == ["digits-cnn", "digits-mlp"]
+    assert found["devices"] == ["cpu"]
 
 
 def test_each_gpu_slot_sees_one_of_the_gpus_that_its_worker_may_use(monkeypatch):
