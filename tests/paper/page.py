@@ -60,7 +60,8 @@ A loss that does not depend on the length of w has a gradient orthogonal to w, s
 |w'|² = |w|² + lr²|p|² for a step lr p of gradient descent. The step's effect on the direction shrinks with |w|².
 Momentum b adds the former steps, which pointed outward already: for steps of the same lengths |w|² then grows, in the
 long run, (1 + b) / (1 - b) times as fast (19 times at 0.9, 199 at 0.99). The projection removes that part and nothing
-else: the direction of w stays on the same great circle. These identities are tests: `tests/unit/adamp/test_theory.py`."""
+else: the direction of w stays on the same great circle. These identities are tests
+(`tests/unit/adamp/test_theory.py`)."""
 
 
 def _plane(plane: dict[str, Any]) -> str:
@@ -78,8 +79,8 @@ def _plane(plane: dict[str, Any]) -> str:
 
 From |w| = 1 and {settings["angle_degrees"]:g}° off w*, lr {settings["lr"]:g}, {settings["n_steps"]} steps: settings \
 found by a search, such that both of the paper's norms
-come out, 2.93 at momentum 0.9 and 27.9 at 0.99. "Norm" is |w| at the end, "steps" when cos(w, w*) first exceeds 0.9. At the same lr gradient descent's steps are a tenth to a
-hundredth as long, so that it is the slowest here.
+come out, 2.93 at momentum 0.9 and 27.9 at 0.99. "Norm" is |w| at the end, "steps" when cos(w, w*) first exceeds
+0.9. At the same lr gradient descent's steps are a tenth to a hundredth as long, so that it is the slowest here.
 
 ![Paths of w in the plane and growth of its norm](paper/plane.svg)
 
