@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,8 +138,13 @@ def init(
     """Write a study file to start from."""
     if file.exists() and not force:
         raise TangentError(f"{file} exists; use --force to replace it")
-    file.write_text(template(file.stem, workload), encoding="utf-8")
+    file.write_text(template(_yaml_text(file.stem), _yaml_text(workload)), encoding="utf-8")
     console.print(f"wrote {file}; next: tangent submit {file} --dry-run", markup=False)
+
+
+def _yaml_text(text: str) -> str:
+    """A text as YAML may hold it: as it is where it is plain, else in quotes."""
+    return text if re.fullmatch(r"[A-Za-z][\w.-]*", text) else json.dumps(text)
 
 
 @app.command()

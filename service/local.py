@@ -69,8 +69,9 @@ class Supervisor:
         except TangentError as error:
             tell(error=str(error))
             return 1
-        except Exception:
+        except Exception as error:
             _log.exception("the supervisor stops everything")
+            tell(error=f"the supervisor failed ({type(error).__name__}); see {self.home / 'logs' / 'supervisor.log'}")
             raise
         finally:
             self._stop_all()
@@ -172,6 +173,7 @@ class Supervisor:
             why = last_lines(child.log, 0, 1)
             self._step(f"no GPU worker, so studies with device cuda wait for another machine's: {why}")
             del self._children[child.name]
+            self._record()
         elif child.restart_at is None:
             self._step(child.died())
         elif time.monotonic() >= child.restart_at:

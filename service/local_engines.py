@@ -9,7 +9,7 @@ from service.children import Deaths
 from service.config import Settings
 from service.engines import PostgresServer, RedisServer, describe_identity
 from service.engines.home import EngineHome
-from service.errors import EngineError
+from service.errors import ConfigurationError, EngineError
 from service.store import migrate, roles
 
 Tell = Callable[[str], None]
@@ -57,7 +57,10 @@ class LocalEngines:
     def _migrate_foreign(self) -> dict[str, str]:
         url = self._settings.require_database_url()
         self._tell("migrating the ledger")
-        migrate.upgrade(url)
+        try:
+            migrate.upgrade(url)
+        except ValueError as error:  # its text may hold the password
+            raise ConfigurationError("TANGENT_DATABASE_URL is no postgresql://user:password@host:port/name") from error
         return {"service": url, "worker": url}
 
     def _start_postgres(self) -> dict[str, str]:

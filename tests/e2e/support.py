@@ -66,12 +66,14 @@ def succeed(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:
-    """The one plain sentence with which a command refused, on the last line of standard error."""
+    """The one plain sentence with which a command refused, at the end of standard error; fields have a line each."""
     assert done.returncode not in (0, 130), done.stdout + done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    sentence = done.stderr.splitlines()[-1]
-    assert sentence.startswith("tangent: ")
-    return sentence.removeprefix("tangent: ")
+    before, mark, sentence = done.stderr.rpartition("tangent: ")
+    assert mark
+    assert not before or before.endswith("\n")
+    assert all(line.startswith("  ") for line in sentence.splitlines()[1:])
+    return sentence.strip()
 
 
 class Foreground:

@@ -54,8 +54,9 @@ def test_init_writes_a_file_that_dry_run_accepts(instance: Path, tmp_path: Path)
 
 def test_study_is_listed_shown_watched_and_reported(instance: Path, finished: int) -> None:
     assert "small" in succeed(tangent(instance, "list"))
-    assert "6/6" not in (shown := succeed(tangent(instance, "show", finished)))
-    assert "9/9" in shown
+    shown = succeed(tangent(instance, "show", finished))
+    assert shown.count("9/9") == 2
+    assert shown.count("6/6") == 4
     assert "42 of 42 trainings" in succeed(tangent(instance, "watch", finished))
     report = succeed(tangent(instance, "report", finished))
     assert "adamp ← adamw" in report
