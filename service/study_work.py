@@ -82,11 +82,8 @@ class StudyWork:
         Returns:
             How many trials were added; 0 where the study was ended by someone else in this moment.
         """
-        finished = trials.cell_trials(connection, self.study_id, only_untold=True)
-        for trial in finished:
+        for trial in trials.take_finished(connection, self.study_id):
             self._cells[trial.cell_id].take(trial.record)
-        if finished:
-            trials.mark_told(connection, [trial.trial_id for trial in finished])
         dirty = [cell for cell in self._cells.values() if cell.is_dirty]
         plans = {cell.row.id: plan_cell(self.study, list(cell.records.values())) for cell in dirty}
         self.ending = self._ending_of(plans)

@@ -38,26 +38,24 @@ class NewTrial:
 
 
 _INSERT = text("""
-    INSERT INTO trials (study_id, cell_id, number, cell_number, phase, config, seed_index, seed, optimizer, params,
-                        sort_key)
-    SELECT :study_id, t.cell_id, :first + t.position, t.cell_number, t.phase, t.config, t.seed_index, t.seed,
-           t.optimizer, t.params, t.sort_key
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
-         AS t(position int, cell_id bigint, cell_number int, phase text, config int, seed_index int, seed bigint,
-              optimizer text, params jsonb, sort_key bigint)
-""")
-_ADD_COUNT = text("""
     WITH study AS (
         UPDATE studies SET next_number = next_number + :n, n_waiting = n_waiting + :n, revision = revision + 1
         WHERE id = :study_id AND state IN ('RUNNING', 'PAUSED')
-        RETURNING id, revision, next_number
+        RETURNING id, revision, next_number - :n AS first
     ), event AS (
         INSERT INTO events (study_id, revision, kind, data)
         SELECT id, revision, 'trials_added', jsonb_build_object('n', CAST(:n AS int)) FROM study
         RETURNING study_id, revision, kind
+    ), added AS (
+        INSERT INTO trials (study_id, cell_id, number, cell_number, phase, config, seed_index, seed, optimizer, params,
+                            sort_key)
+        SELECT study.id, t.cell_id, study.first + t.position, t.cell_number, t.phase, t.config, t.seed_index, t.seed,
+               t.optimizer, t.params, t.sort_key
+        FROM study, jsonb_to_recordset(CAST(:rows AS jsonb))
+             AS t(position int, cell_id bigint, cell_number int, phase text, config int, seed_index int, seed bigint,
+                  optimizer text, params jsonb, sort_key bigint)
     )
-    SELECT study.next_number - :n AS first, pg_notify('tangent',
-           json_build_array(event.study_id, event.revision, event.kind)::text)
+    SELECT study.first, pg_notify('tangent', json_build_array(event.study_id, event.revision, event.kind)::text)
     FROM study, event
 """)
 
@@ -68,24 +66,18 @@ def insert_trials(connection: Connection, study_id: StudyId, rows: Sequence[NewT
     Returns:
         The `number` of the first; the others follow in order. None where the study is no longer active.
     """
-    row = connection.execute(_ADD_COUNT, {"study_id": study_id, "n": len(rows)}).one_or_none()
-    if row is None:
-        return None
     documents = [{"position": i, **vars(trial), "params": dict(trial.params)} for i, trial in enumerate(rows)]
-    arguments = {"study_id": study_id, "first": row.first, "rows": json.dumps(documents)}
-    connection.execute(_INSERT, arguments)
-    return int(row.first)
+    arguments = {"study_id": study_id, "n": len(rows), "rows": json.dumps(documents, allow_nan=False)}
+    row = connection.execute(_INSERT, arguments).one_or_none()
+    return None if row is None else int(row.first)
 
 
-def mark_told(connection: Connection, trial_ids: Sequence[TrialId]) -> None:
-    """Note that the coordinator has taken these finished trials into account."""
-    connection.execute(text("UPDATE trials SET is_told = true WHERE id = ANY(:ids)"), {"ids": list(trial_ids)})
-
-
-_RECORD = """
-    SELECT t.id, t.cell_id, t.number, a.name AS arm, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
-           t.seed, t.state, t.params, t.outcome, t.value, t.test_value, t.metrics, t.duration_s, t.cpu_s,
-           t.n_steps
+_FIELDS = """
+    t.id, t.cell_id, t.number, a.name AS arm, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
+    t.seed, t.state, t.params, t.outcome, t.value, t.test_value, t.metrics, t.duration_s, t.cpu_s, t.n_steps
+"""
+_RECORD = f"""
+    SELECT {_FIELDS}
     FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
     WHERE t.study_id = :study_id
 """
@@ -106,11 +98,24 @@ class CellTrial:
     record: TrialRecord
 
 
-def cell_trials(connection: Connection, study_id: StudyId, *, only_untold: bool = False) -> list[CellTrial]:
-    """Trials of a study with their cells; `only_untold` gives those that finished and were not taken into account."""
-    untold = " AND t.outcome IS NOT NULL AND NOT t.is_told" if only_untold else ""
-    rows = connection.execute(text(_RECORD + untold + " ORDER BY t.cell_id, t.cell_number"), {"study_id": study_id})
-    return [CellTrial(TrialId(row.id), row.cell_id, _record(row)) for row in rows]
+def cell_trials(connection: Connection, study_id: StudyId) -> list[CellTrial]:
+    """All trials of a study with their cells, by cell and number."""
+    rows = connection.execute(text(_RECORD + " ORDER BY t.cell_id, t.cell_number"), {"study_id": study_id})
+    return [_cell_trial(row) for row in rows]
+
+
+_TAKE_FINISHED = text(f"""
+    UPDATE trials t SET is_told = true
+    FROM cells c JOIN arms a ON a.id = c.arm_id
+    WHERE c.id = t.cell_id AND t.study_id = :study_id AND t.outcome IS NOT NULL AND NOT t.is_told
+    RETURNING {_FIELDS}
+""")
+
+
+def take_finished(connection: Connection, study_id: StudyId) -> list[CellTrial]:
+    """Trials that finished since the last call, by cell and number; noted as told when the transaction commits."""
+    taken = [_cell_trial(row) for row in connection.execute(_TAKE_FINISHED, {"study_id": study_id})]
+    return sorted(taken, key=lambda trial: (trial.cell_id, trial.record.cell_number))
 
 
 def layer_measurements(connection: Connection, study_id: StudyId) -> list[LayerMeasurement]:
@@ -206,6 +211,10 @@ _SHOW = """
            t.duration_s, t.cpu_s, t.content_key, t.worker_id, t.slot, t.created_at, t.started_at, t.finished_at
     FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
 """
+
+
+def _cell_trial(row: Row[Any]) -> CellTrial:
+    return CellTrial(TrialId(row.id), row.cell_id, _record(row))
 
 
 def _record(row: Row[Any]) -> TrialRecord:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from service.domain.study import SearchPlan
+from service.domain.study import Limits, SearchPlan
 from service.domain.trial import Outcome
 from service.store.leases import Finish, finish_trial
 from tests.integration.coordinator.support import (
@@ -27,6 +27,7 @@ from tests.integration.store.support import (
     wait_until_blocked,
 )
 
+HOLD = text("SELECT id FROM studies FOR NO KEY UPDATE")
 DEADLOCKS = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
 
 
@@ -36,24 +37,21 @@ def pool(database_url):
         yield database
 
 
-def finish_behind_the_coordinator(ledger, pool, claimed, database_url):
-    """Hold the study's row until the coordinator waits for it, and behind it the slot that has its trial."""
+def finish_behind_the_coordinator(ledger, pool, claimed, holder):
+    """While `holder` has the study's row and a coordinator waits for it: let the slot that has a trial wait, too."""
     answers = []
 
     def finish():
         with pool.transaction() as connection:
             answers.append(finish_trial(connection, claimed.trial_id, claimed.attempt, toy(claimed)))
 
+    wait_until_blocked(pool, 1)
     thread = threading.Thread(target=finish)
-    with ledger.transaction() as holder:
-        holder.execute(text("SELECT id FROM studies FOR NO KEY UPDATE"))
-        coordinator = coordinating(database_url)
-        coordinator.__enter__()
-        wait_until_blocked(pool, 1)
-        thread.start()
-        wait_until_blocked(pool, 2)
+    thread.start()
+    wait_until_blocked(pool, 2)
+    holder.commit()
     thread.join(10)
-    return coordinator, answers
+    return answers
 
 
 def n_deadlocks(ledger):
@@ -62,19 +60,20 @@ def n_deadlocks(ledger):
 
 
 def test_failing_cell_lets_a_slot_finish(ledger, database_url, pool):
-    study_id = submit(ledger, make_study(("AdamW", "SGD"), search=SearchPlan(trials=20)))
-    with coordinating(database_url, poll=timedelta(seconds=30)):
+    """The holder queues for the study's row behind the finish that fails the cell, so that it has it before anyone."""
+    study = make_study(("AdamW", "SGD"), search=SearchPlan(trials=20), limits=Limits(failures=0))
+    study_id = submit(ledger, study)
+    with coordinating(database_url, poll=timedelta(seconds=30)), ledger.session() as holder:
         wait_for(lambda: row_of(ledger, study_id).counts["n_waiting"] == 40)
-    running = claim_one(ledger)
-    for _ in range(22):  # more than limits.failures in one of the two cells
-        claimed = claim_one(ledger)
+        running, failing = claim_one(ledger), claim_one(ledger)
         with ledger.transaction() as connection:
-            assert finish_trial(connection, claimed.trial_id, claimed.attempt, Finish(Outcome.WORKLOAD_ERROR))
-    coordinator, answers = finish_behind_the_coordinator(ledger, pool, running, database_url)
-    try:
+            finish_trial(connection, failing.trial_id, failing.attempt, Finish(Outcome.WORKLOAD_ERROR))
+            queued = threading.Thread(target=lambda: holder.execute(HOLD))
+            queued.start()
+            wait_until_blocked(pool, 1)
+        queued.join(10)
+        answers = finish_behind_the_coordinator(ledger, pool, running, holder)
         assert wait_for_end(ledger, study_id).state == "FAILED"
-    finally:
-        coordinator.__exit__(None, None, None)
     assert (answers, n_deadlocks(ledger)) == ([True], 0)
     assert_consistent(ledger)
 
@@ -82,13 +81,13 @@ def test_failing_cell_lets_a_slot_finish(ledger, database_url, pool):
 def test_sweep_of_expired_leases_lets_a_late_slot_finish(ledger, database_url, pool):
     add_study(ledger, 2)
     first, second = claim_one(ledger, lease=GONE), claim_one(ledger, lease=GONE)
-    with ledger.transaction() as connection:
-        connection.execute(text("UPDATE studies SET state = 'CANCELLED'"))
     assert first.trial_id < second.trial_id
-    coordinator, answers = finish_behind_the_coordinator(ledger, pool, second, database_url)
-    try:
-        wait_for(lambda: row_of(ledger, first.study_id).counts["n_fail"] == 1)
-    finally:
-        coordinator.__exit__(None, None, None)
+    with ledger.transaction() as connection:  # so that the coordinator sweeps and does nothing else
+        connection.execute(text("UPDATE studies SET state = 'CANCELLED'"))
+    with ledger.session() as holder:
+        holder.execute(HOLD)
+        with coordinating(database_url):
+            answers = finish_behind_the_coordinator(ledger, pool, second, holder)
+            wait_for(lambda: row_of(ledger, first.study_id).counts["n_fail"] == 1)
     assert (answers, n_deadlocks(ledger)) == ([True], 0)
     assert_consistent(ledger)
