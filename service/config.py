@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,7 +54,9 @@ class Settings(BaseSettings):
     allowed_optimizers: str = Field("", description="module:Class names of further optimizers, separated by commas.")
     allowed_workloads: str = Field("", description="module:Class names of further workloads, separated by commas.")
     demo_seed: int = Field(0, ge=0, lt=2**24, description="Seed of the demo's studies.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
 
     def require_database_url(self) -> str:
         """The ledger's address; raises ConfigurationError where it is missing or malformed."""

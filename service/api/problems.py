@@ -13,11 +13,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
-    ConfigurationError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
@@ -56,12 +56,18 @@ class UnauthorizedError(TangentError):
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of error is answered: status, the problem's type and title, further headers."""
+    """How one kind of error is answered.
+
+    Attributes:
+        slug: End of the problem's type.
+        detail: Sent instead of the error's own text, which only the log gets: it may name addresses and users.
+    """
 
     status: HTTPStatus
     slug: str
     title: str
     headers: Mapping[str, str] | None = None
+    detail: str | None = None
 
 
 _KINDS: Mapping[type[TangentError], Kind] = {
@@ -78,12 +84,19 @@ _KINDS: Mapping[type[TangentError], Kind] = {
     ),
     InvalidInputError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input", "Invalid input"),
     StoreUnavailableError: Kind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", "Postgres does not answer", _RETRY_AFTER
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "store-unavailable",
+        "Postgres does not answer",
+        _RETRY_AFTER,
+        "Postgres does not answer; look whether a change was made, and try again in a moment",
     ),
     QueueUnavailableError: Kind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "queue-unavailable", "Redis does not answer", _RETRY_AFTER
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "queue-unavailable",
+        "Redis does not answer",
+        _RETRY_AFTER,
+        "Redis does not answer; what is in the ledger is safe; try again in a moment",
     ),
-    ConfigurationError: Kind(HTTPStatus.SERVICE_UNAVAILABLE, "misconfigured", "The service is misconfigured"),
 }
 _UNEXPECTED = Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "Something went wrong on the server")
 
@@ -115,6 +128,8 @@ class CatchUnexpected:
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            log.info("%s %s: the client went away", scope["method"], scope["path"])
         except Exception as error:  # noqa: BLE001 - the edge: logged, and answered without its text
             response = _on_unexpected(error, scope["method"], scope["path"])
             if not has_started:
@@ -126,13 +141,10 @@ def problem_response(error: TangentError, path: str) -> Response:
     kind = next((_KINDS[base] for base in type(error).__mro__ if base in _KINDS), None)
     if kind is None:
         return _on_unexpected(error, "-", path)
+    if kind.detail:
+        log.warning("%s: %s", path, error)
     problems = error.problems if isinstance(error, InvalidInputError) else []
-    return _render(kind, str(error), path, problems)
-
-
-def known_kinds() -> list[Kind]:
-    """Every kind of problem, for the description of the API."""
-    return [*_KINDS.values(), _UNEXPECTED]
+    return _render(kind, kind.detail or str(error), path, problems)
 
 
 def field_path(location: Sequence[int | str]) -> str:

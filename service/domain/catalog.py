@@ -50,6 +50,11 @@ class Hyperparameter:
         too_high = value >= self.high if self.is_high_open else value > self.high
         return f"{self.name} must be in {self.interval}, got {value!r}" if too_low or too_high else None
 
+    def normalized(self, value: Value) -> Value:
+        """The value with 15.0 written as 15 where a whole number is wanted: code counts with it."""
+        is_whole = self.kind == "int" and isinstance(value, float) and value.is_integer()
+        return int(value) if is_whole else value
+
     @property
     def interval(self) -> str:
         """The allowed range in mathematical notation, such as "[0, 1)"."""

@@ -74,7 +74,7 @@ def _assemble(document: Mapping[str, Any], arms: tuple[Arm, ...], catalog: Catal
         options=_options_with_defaults(workload, catalog.workloads.get(workload["name"])),
         arms=arms,
         compare=tuple((pair[0], pair[1]) for pair in compare),
-        search=SearchPlan(**document.get("search", {})),
+        search=_search_plan(document.get("search", {})),
         select_top=select.get("top", Study.select_top),
         select_seeds=select.get("seeds", Study.select_seeds),
         confirm_seeds=confirm.get("seeds", Study.confirm_seeds),
@@ -84,9 +84,19 @@ def _assemble(document: Mapping[str, Any], arms: tuple[Arm, ...], catalog: Catal
 
 
 def _options_with_defaults(workload: Mapping[str, Any], known: Workload | None) -> dict[str, Value]:
-    given = dict(workload.get("options", {}))
+    given = workload.get("options", {})
     defaults = {o.name: o.default for o in known.options if o.default is not None} if known else {}
-    return {**defaults, **given}
+    return {**defaults, **_normalized(given, known.options if known else ())}
+
+
+def _search_plan(search: Mapping[str, Any]) -> SearchPlan:
+    known = SAMPLERS.get(search.get("sampler", SearchPlan.sampler), ())
+    return SearchPlan(**{**search, "options": _normalized(search.get("options", {}), known)})
+
+
+def _normalized(given: Mapping[str, Value], known: Iterable[Hyperparameter]) -> dict[str, Value]:
+    by_name = {entry.name: entry for entry in known}
+    return {name: by_name[name].normalized(value) if name in by_name else value for name, value in given.items()}
 
 
 def _read_arm(index: int, entry: Mapping[str, Any], catalog: Catalog, problems: list[Problem]) -> Arm:
