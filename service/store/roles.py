@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import psycopg
 from psycopg import sql
-from sqlalchemy import create_engine, exc
 
-from service.errors import StoreUnavailableError
+from service.errors import ConfigurationError, StoreUnavailableError
 
 SERVICE_GROUP = "tangent_service"
 WORKER_GROUP = "tangent_worker"
+_ATTEMPTS = 20
 
 
 def ensure_login(url: str, name: str, password: str, group: str) -> None:
@@ -19,18 +20,32 @@ def ensure_login(url: str, name: str, password: str, group: str) -> None:
         name: Name of the login role.
         password: Its password; sent as a SCRAM verifier's input over this connection only.
         group: SERVICE_GROUP or WORKER_GROUP.
+
+    Raises:
+        StoreUnavailableError: Postgres does not answer.
+        ConfigurationError: The role of `url` may not do that.
     """
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
     try:
-        with engine.begin() as connection:
-            raw = connection.connection.dbapi_connection
-            assert raw is not None  # noqa: S101 (the connection is open)
-            exists = raw.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
+        for _ in range(_ATTEMPTS):
+            if _make_login(url, name, password, group):
+                return
+    except psycopg.OperationalError as error:
+        raise StoreUnavailableError(str(error).strip().partition("\n")[0]) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(f"cannot make the login {name}: {reason}; migrate as the ledger's owner") from error
+    raise StoreUnavailableError(f"the login {name} is being changed by others all the time")
+
+
+def _make_login(url: str, name: str, password: str, group: str) -> bool:
+    """Do it; False where another did the same in this moment. Roles belong to the server: no lock covers them."""
+    try:
+        with psycopg.connect(url, application_name="tangent-migrate", connect_timeout=5) as connection:
+            exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
             verb = sql.SQL("ALTER" if exists else "CREATE")
             statement = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
-            raw.execute(statement.format(verb, sql.Identifier(name), sql.Literal(password)))
-            raw.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(name)))
-    except exc.OperationalError as error:
-        raise StoreUnavailableError(str(error.orig).strip().partition("\n")[0]) from error
-    finally:
-        engine.dispose()
+            connection.execute(statement.format(verb, sql.Identifier(name), sql.Literal(password)))
+            connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(name)))
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation, psycopg.errors.InternalError_):
+        return False  # the last is "tuple concurrently updated"
+    return True

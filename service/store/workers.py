@@ -49,7 +49,11 @@ def register_worker(connection: Connection, registration: Registration) -> str:
                              workloads)
         VALUES (:worker_id, :hostname, :pid, :queues, :devices, :n_slots, :code_revision, :environment_id,
                 CAST(:optimizers AS jsonb), CAST(:workloads AS jsonb))
-        ON CONFLICT (id) DO UPDATE SET state = 'online', heartbeat_at = clock_timestamp()
+        ON CONFLICT (id) DO UPDATE
+        SET state = 'online', heartbeat_at = clock_timestamp(), stopped_at = NULL, hostname = excluded.hostname,
+            pid = excluded.pid, queues = excluded.queues, devices = excluded.devices, n_slots = excluded.n_slots,
+            code_revision = excluded.code_revision, environment_id = excluded.environment_id,
+            optimizers = excluded.optimizers, workloads = excluded.workloads
     """)
     arguments = {
         **vars(registration),
@@ -66,7 +70,7 @@ def register_worker(connection: Connection, registration: Registration) -> str:
 def heartbeat(connection: Connection, worker_id: UUID) -> str | None:
     """Say that the worker lives; returns its state ("online", "draining"), None where it is not registered."""
     statement = text("""
-        UPDATE workers SET heartbeat_at = clock_timestamp(),
+        UPDATE workers SET heartbeat_at = clock_timestamp(), stopped_at = NULL,
                state = CASE state WHEN 'offline' THEN 'online' ELSE state END
         WHERE id = :id RETURNING state
     """)
