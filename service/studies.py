@@ -7,6 +7,7 @@ commit, wakes the coordinator, which asks for trials and hints at workers.
 from __future__ import annotations
 
 import platform
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,7 +15,7 @@ from typing import Any
 
 from service.catalogs import catalog_of, current_catalog, record_of
 from service.domain.catalog import Catalog
-from service.domain.cost import Cost, estimate_cost, run_s
+from service.domain.cost import TYPICAL, Calibration, Cost, Spread, estimate_cost, run_s
 from service.domain.lint import study_warnings
 from service.domain.study import Study
 from service.domain.trial import Phase, StudyId
@@ -22,6 +23,7 @@ from service.domain.validation import InvalidStudyError, study_from_file
 from service.errors import ConflictError, InvalidInputError, NotFoundError
 from service.store import studies as store
 from service.store import workers
+from service.store.calibration import earlier_runs
 from service.store.database import Connection
 from service.store.studies import CellRow, StudyRow
 
@@ -118,7 +120,7 @@ def _validation(connection: Connection, document: Mapping[str, Any], catalog: Ca
         problems = [(problem.field, problem.message) for problem in error.problems]
         count = "1 problem" if n == 1 else f"{n} problems"
         raise InvalidInputError(f"the study cannot run as described: {count}", problems) from error
-    cost = estimate_cost(study, catalog.workloads[study.workload])
+    cost = estimate_cost(study, catalog.workloads[study.workload], _calibration(connection, study))
     n_slots = _n_slots(connection, study.queue)
     wall_s = cost.device_s / n_slots if n_slots else None
     return Validation(study, cost, n_slots, wall_s, (*_warnings(connection, study), *study_warnings(study, catalog)))
@@ -190,6 +192,18 @@ def _eta_s(connection: Connection, row: StudyRow, n_left: int) -> float | None:
 
 def _n_slots(connection: Connection, queue: str) -> int:
     return sum(depth.n_slots for depth in workers.queue_depths(connection) if depth.queue == queue)
+
+
+def _calibration(connection: Connection, study: Study) -> Calibration | None:
+    """From earlier trainings of the same workload: their mean duration, the median spread of their comparisons."""
+    found = earlier_runs(connection, study.workload, study.options, study.device)
+    if found is None:
+        return None
+    spread = TYPICAL
+    if found.components:
+        within, between = (statistics.median(values) for values in zip(*found.components, strict=True))
+        spread = Spread(within, between, len(found.components))
+    return Calibration(found.run_s, found.n_runs, spread)
 
 
 def _warnings(connection: Connection, study: Study) -> list[str]:

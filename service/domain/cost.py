@@ -9,9 +9,45 @@ from service.domain.catalog import Workload
 from service.domain.planning import paired_t_power
 from service.domain.study import Study
 
-TYPICAL_SD = 0.12
-"""Spread of replicate means on the log scale, measured on scikit-learn's digits with S = 5 and T = 30."""
 EFFECTS = (0.05, 0.10, 0.20)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Noise of a paired difference on the log scale.
+
+    Attributes:
+        within: Standard deviation of one pair of runs on a common seed, within a replicate.
+        between: Standard deviation of the true replicate means: what more seeds cannot remove.
+        n_pairs: Comparisons behind the two; 0 for the typical ones.
+    """
+
+    within: float
+    between: float
+    n_pairs: int = 0
+
+    def sd(self, n_seeds: int) -> float:
+        """Standard deviation of replicate means over so many confirm seeds."""
+        return math.sqrt(self.between**2 + self.within**2 / n_seeds)
+
+
+TYPICAL = Spread(within=0.15, between=0.10)
+"""Measured on scikit-learn's digits: replicate means spread by 0.12 with S = 5 and T = 30."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What earlier trainings of the same workload, options and device class tell.
+
+    Attributes:
+        run_s: Mean seconds of one training.
+        n_runs: Trainings behind it.
+        spread: From their reports; the typical one where there is none.
+    """
+
+    run_s: float
+    n_runs: int
+    spread: Spread = TYPICAL
 
 
 @dataclass(frozen=True)
@@ -33,9 +69,11 @@ class Cost:
 
     Attributes:
         n_trainings: Runs of all phases.
-        device_s: Seconds of one slot for all of them; a rough guess from the catalog, before anything was measured.
+        device_s: Seconds of one slot for all of them.
         assumed_sd: Standard deviation of replicate means behind `power`, log scale.
         alpha: Level of the test behind `power`: 5 % over the number of declared pairs.
+        n_measured: Earlier trainings behind `device_s`; 0 where it is a rough guess from the catalog.
+        spread: Behind `assumed_sd`.
     """
 
     n_trainings: int
@@ -43,15 +81,31 @@ class Cost:
     assumed_sd: float
     alpha: float
     power: tuple[Power, ...]
+    n_measured: int = 0
+    spread: Spread = TYPICAL
 
 
-def estimate_cost(study: Study, workload: Workload) -> Cost:
-    """What the study takes, and its power for three sizes of change."""
-    alpha = 0.05 / max(1, len(study.compare))
+def estimate_cost(study: Study, workload: Workload, calibration: Calibration | None = None) -> Cost:
+    """What the study takes, and its power for three sizes of change.
+
+    Args:
+        study: The study.
+        workload: Its entry in the catalog, whose rough time of a run is used where nothing was measured.
+        calibration: From earlier trainings; None where there are none.
+    """
+    alpha = level(len(study.compare))
+    spread = calibration.spread if calibration else TYPICAL
+    sd = spread.sd(study.confirm_seeds)
     power = tuple(
-        Power(-change, paired_t_power(math.log1p(-change), TYPICAL_SD, study.replicates, alpha)) for change in EFFECTS
+        Power(-change, paired_t_power(math.log1p(-change), sd, study.replicates, alpha)) for change in EFFECTS
     )
-    return Cost(study.n_runs, study.n_runs * run_s(study, workload), TYPICAL_SD, alpha, power)
+    one, n_measured = (calibration.run_s, calibration.n_runs) if calibration else (run_s(study, workload), 0)
+    return Cost(study.n_runs, study.n_runs * one, sd, alpha, power, n_measured, spread)
+
+
+def level(n_pairs: int) -> float:
+    """Level of Holm's first step over the declared pairs."""
+    return 0.05 / max(1, n_pairs)
 
 
 def run_s(study: Study, workload: Workload) -> float:

@@ -71,6 +71,7 @@ def _provenance(source: ReportInput) -> dict[str, Any]:
     """What the numbers above can be recomputed from: the declared arms and pairs, every trial, every curve."""
     trials = sorted((t for t in source.trials if t.phase in REPORTED_PHASES), key=lambda trial: trial.number)
     return {
+        "options": to_plain(source.options),
         "sampler": source.sampler,
         "pruner": source.pruner,
         "device": source.device,

@@ -62,6 +62,7 @@ class ReportInput:
         was_extended_after_look: True where replicates were added after a look at the result.
         is_finished: True where no trial will be added any more (finished, failed or cancelled): replicates that are
             incomplete are then left out and named, instead of holding the verdict back.
+        options: The workload's options.
         sampler: The search's sampler; its trials are independent only where this is "random".
         pruner: The search's pruner.
         device: The device class of all runs.
@@ -93,6 +94,7 @@ class ReportInput:
     cost_per_replicate_s: float | None = None
     was_extended_after_look: bool = False
     is_finished: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str = "random"
     pruner: str = "none"
     device: str = "cpu"
@@ -158,6 +160,7 @@ class ReportInput:
             cost_per_replicate_s=cost_per_replicate_s,
             was_extended_after_look=was_extended_after_look,
             is_finished=is_finished,
+            options=study.options,
             sampler=study.search.sampler,
             pruner=study.search.pruner,
             device=study.device,
