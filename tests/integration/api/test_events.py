@@ -1,13 +1,17 @@
 """Following a study: every event once and in order, whatever breaks in between."""
 
 import json
+import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from service.api.app import context_of, create_app
 from service.client import Client, Event
 from service.domain.trial import Outcome, StudyId
 from service.errors import ServiceError
@@ -17,7 +21,7 @@ from service.store.leases import Finish
 from tests.asgi import Caller
 from tests.integration.api.conftest import StartApi
 from tests.integration.api.support import SMALL, STUDIES, claim, finish, plan, run, submit
-from tests.unit.api.support import TOKEN
+from tests.unit.api.support import TOKEN, settings
 
 SLOW_POLL = "600"
 """Seconds: a stream that hears of something in time was woken by a notification."""
@@ -158,3 +162,30 @@ def test_client_gives_up_when_the_service_stays_away(start_api: StartApi) -> Non
     with pytest.raises(ServiceError, match=r"tangent up|broke"):
         list(events)
     client.close()
+
+
+def test_readers_who_leave_are_forgotten(database_url: str, api: Caller) -> None:
+    """In this process, to look into the hub: a server on a thread."""
+    study_id = submit(api)
+    app = create_app(settings(database_url=database_url, poll="600"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = in_background(server.run, [listener])
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}{STUDIES}/{study_id}/events"
+        waiting = context_of(app).hub._waiting
+        for _ in range(5):
+            with httpx.stream("GET", address, headers={"Authorization": f"Bearer {TOKEN}"}) as response:
+                lines = response.iter_lines()  # kept: httpx closes the connection when it is thrown away
+                assert next(lines)
+                assert until(lambda: len(waiting.get(study_id, ())) == 1)
+        assert until(lambda: not waiting)
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def until(claim: Callable[[], bool], patience_s: float = 5.0) -> bool:
+    deadline = time.monotonic() + patience_s
+    while not claim() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return claim()
