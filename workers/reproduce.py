@@ -1,0 +1,89 @@
+"""`python -m workers.reproduce`: run one trial of the ledger again on this machine, and compare.
+
+Reads one JSON document from standard input: the run (`workload`, `options`, `optimizer`, `params`, `seed`, `device`,
+`reads_test_set`), the `device_class` of its study, what the ledger has of it (`stored`) and the `tolerance`. Writes one
+to standard output: `result` (what was measured), `reproduction` (the comparison). Needs neither ledger nor token.
+
+Exit codes: 0 reproduced, 1 not reproduced, 4 the trial cannot run here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from service.config import load_settings, names
+from service.domain.reproduction import Repeated, judge_reproduction
+from service.errors import TangentError
+from workers.environment import content_key, environment
+from workers.plugins import PluginError
+from workers.run import Measurement, Run, Start
+from workers.training import configure_torch, train
+
+NOT_REPRODUCED, CANNOT_RUN = 1, 4
+
+
+class _Recorder:
+    """Keeps the validation endpoints; never stops the run."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, float | None] = {}
+
+    def started(self, start: Start) -> None:
+        """Say on standard error how long it will be."""
+        sys.stderr.write(f"  running {start.n_epochs} epochs, {start.n_steps} steps\n")
+
+    def measured(self, measurement: Measurement) -> None:
+        """Keep the epoch's endpoint."""
+        self.epochs[measurement.epoch] = measurement.value
+
+    def should_stop(self) -> bool:
+        """Never."""
+        return False
+
+    def wants_checkpoint(self) -> bool:
+        """Never."""
+        return False
+
+
+def repeat(run: Run, device_class: str, allowed: tuple[str, ...]) -> Repeated:
+    """Train a run to its end and note what is compared.
+
+    Raises:
+        PluginError: The workload or the optimizer cannot be used here.
+        ValueError: Options or hyperparameters are wrong.
+    """
+    recorder = _Recorder()
+    result = train(run, recorder, allowed=allowed)
+    key = content_key(run, device_class, allowed=allowed)
+    return Repeated(result.outcome.value, result.value, result.test_value, recorder.epochs, environment(), key)
+
+
+def stored_run(document: Mapping[str, Any]) -> Repeated:
+    """What the ledger has; JSON's keys are text."""
+    epochs = {int(epoch): value for epoch, value in document["epochs"].items()}
+    return Repeated(**{**document, "epochs": epochs})
+
+
+def main() -> int:
+    """Read, run, compare, write; returns the exit code."""
+    document = json.load(sys.stdin)
+    try:
+        settings = load_settings()
+        allowed = (*names(settings.allowed_workloads), *names(settings.allowed_optimizers))
+        stored = stored_run(document["stored"])
+        configure_torch(int(stored.environment.get("n_threads") or 1))
+        again = repeat(Run(**document["run"]), document["device_class"], allowed)
+    except (PluginError, TangentError, ValueError, RuntimeError) as error:
+        json.dump({"error": f"{type(error).__name__}: {error}"}, sys.stdout)
+        return CANNOT_RUN
+    found = judge_reproduction(stored, again, document["tolerance"])
+    json.dump({"result": asdict(again), "reproduction": asdict(found)}, sys.stdout, allow_nan=False)
+    return 0 if found.is_reproduced else NOT_REPRODUCED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
