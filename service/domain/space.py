@@ -37,19 +37,21 @@ class Dimension:
     choices: tuple[Value, ...] = ()
 
     def at(self, u: float) -> Value:
-        """The value at quantile `u` of the dimension, 0 <= u < 1."""
+        """The value at quantile `u` of the dimension, 0 <= u < 1; never outside the ends, as exp(log(low)) may be."""
         if self.scale is Scale.CHOICE:
             return self.choices[int(u * len(self.choices))]
         if self.scale is Scale.INT:
             return int(self.low) + int(u * (int(self.high) - int(self.low) + 1))
         if self.scale is Scale.UNIFORM:
-            return self.low + u * (self.high - self.low)
-        return math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
+            value = (1 - u) * self.low + u * self.high
+        else:
+            value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
+        return min(max(value, self.low), self.high)
 
     def problems(self) -> list[str]:
         """What is wrong with the range, in sentences; empty where it is sound."""
         if self.scale is Scale.CHOICE:
-            return [] if self.choices else ["choice needs at least one value"]
+            return self._choice_problems()
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             return [f"the ends must be finite, got [{self.low}, {self.high}]"]
         if self.scale is Scale.LOG and self.low <= 0:
@@ -59,6 +61,12 @@ class Dimension:
         if self.low >= self.high:
             return [f"the lower end must be below the upper end, got [{self.low}, {self.high}]"]
         return []
+
+    def _choice_problems(self) -> list[str]:
+        if not self.choices:
+            return ["choice needs at least one value"]
+        doubled = [value for i, value in enumerate(self.choices) if value in self.choices[:i]]
+        return [f"choice has {value!r} twice; each value is as likely as the others" for value in doubled[:1]]
 
     def to_dict(self) -> dict[str, Any]:
         """The form of the study file: `{"log": [low, high]}` or `{"choice": [...]}`."""
@@ -84,7 +92,10 @@ class Dimension:
             return cls(Scale.CHOICE, choices=tuple(values))
         if len(values) != 2 or not all(_is_number(value) for value in values):
             raise ValueError(f"{key} takes two numbers [low, high], got {list(values)}")
-        return cls(Scale(key), float(values[0]), float(values[1]))
+        try:
+            return cls(Scale(key), float(values[0]), float(values[1]))
+        except OverflowError:
+            raise ValueError(f"{key} takes numbers that fit into 64 bits") from None
 
 
 def log(low: float, high: float) -> Dimension:
