@@ -112,7 +112,9 @@ def _read_arm(index: int, entry: Mapping[str, Any], catalog: Catalog, problems: 
         problems.append(Problem(f"{where}.optimizer", unknown("optimizer", entry["optimizer"], catalog.optimizers)))
         return Arm(entry["name"], entry["optimizer"], own)
     problems += _check_space(f"{where}.search", optimizer, own)
-    return Arm(entry["name"], optimizer.name, merged_space(optimizer, own))
+    space = merged_space(optimizer, own)
+    problems += _check_nesterov(f"{where}.search.nesterov", space)
+    return Arm(entry["name"], optimizer.name, space)
 
 
 def _check_space(where: str, optimizer: Optimizer, space: Mapping[str, Dimension | Value]) -> Iterable[Problem]:
@@ -135,8 +137,26 @@ def _entry_problems(hyperparameter: Hyperparameter, entry: Dimension | Value) ->
         return [message] if message else []
     if problems := entry.problems():
         return [f"{hyperparameter.name}: {message}" for message in problems]
+    if hyperparameter.kind == "int" and entry.scale in (Scale.LOG, Scale.UNIFORM):
+        return [f"{hyperparameter.name} is a whole number; search it as {{int: [low, high]}} or as a choice"]
     ends: tuple[Value, ...] = entry.choices if entry.scale is Scale.CHOICE else (entry.low, entry.high)
     return [message for value in ends if (message := hyperparameter.problem_with(value))]
+
+
+def _check_nesterov(where: str, space: Mapping[str, Dimension | Value]) -> Iterable[Problem]:
+    """SGD's classes refuse Nesterov without momentum or with dampening: every trial of the arm would fail."""
+    if True not in _listed(space.get("nesterov", False)):
+        return
+    if 0 in _listed(space.get("momentum", 1)) or 1 in _listed(space.get("one_minus_momentum", 0)):
+        yield Problem(where, "nesterov needs a momentum above 0; set nesterov: false")
+    dampening = space.get("dampening", 0)
+    if isinstance(dampening, Dimension) or dampening != 0:
+        yield Problem(where, "nesterov needs a dampening of 0; set nesterov: false")
+
+
+def _listed(entry: Dimension | Value) -> tuple[Value, ...]:
+    """The values that an entry names; those within a range are not named."""
+    return entry.choices if isinstance(entry, Dimension) else (entry,)
 
 
 def _check_head(document: Mapping[str, Any], study: Study, catalog: Catalog) -> Iterable[Problem]:
@@ -150,7 +170,7 @@ def _check_head(document: Mapping[str, Any], study: Study, catalog: Catalog) -> 
     if workload is None:
         yield Problem("workload.name", unknown("workload", study.workload, catalog.workloads))
         return
-    if study.device.split(":")[0] not in workload.device_classes:
+    if _DEVICE.fullmatch(study.device) and study.device.split(":")[0] not in workload.device_classes:
         yield Problem("device", f"{workload.name} runs on {', '.join(workload.device_classes)}, not on {study.device}")
     for name, value in study.options.items():
         option = workload.option(name)
@@ -196,6 +216,8 @@ def _check_budget(study: Study) -> Iterable[Problem]:
             yield Problem(f"search.options.{name}", unknown(f"{search.sampler} option", name, known))
         elif name in known and (message := known[name].problem_with(value)):
             yield Problem(f"search.options.{name}", message)
+    if search.options.get("group") is True and search.options.get("multivariate") is False:
+        yield Problem("search.options.group", "group needs multivariate; leave that at true")
     if search.pruner not in PRUNERS:
         yield Problem("search.pruner", unknown("pruner", search.pruner, PRUNERS))
     yield from _check_bounds(study)
