@@ -35,7 +35,7 @@ def render(report: Mapping[str, Any], form: str, figure: str = "effects") -> str
         ValueError: An unknown form or figure, or a figure that the report has no data for.
     """
     makers: dict[str, Callable[[], str]] = {
-        "json": lambda: json.dumps(report, indent=2) + "\n",
+        "json": lambda: json_lines(report),
         "md": lambda: markdown(report),
         "html": lambda: page(report),
         "csv": lambda: confirm_csv(report),
@@ -44,6 +44,18 @@ def render(report: Mapping[str, Any], form: str, figure: str = "effects") -> str
     if form not in makers:
         raise ValueError(f"a report has the forms {', '.join(makers)}, not '{form}'")
     return makers[form]()
+
+
+def json_lines(report: Mapping[str, Any]) -> str:
+    """JSON with a line for each key, and for each entry of a list: small, and still legible in a diff."""
+    entries = [f"{json.dumps(key)}: {_value(value)}" for key, value in report.items()]
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n  " + ",\n  ".join(json.dumps(entry, allow_nan=False) for entry in value) + "\n]"
+    return json.dumps(value, allow_nan=False)
 
 
 def _picture(report: Mapping[str, Any], figure: str) -> str:

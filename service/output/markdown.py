@@ -11,9 +11,9 @@ from service.output.tables import Table, all_tables, caveats, design
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The whole report as GitHub-flavoured Markdown: verdicts first, then notes, tables, lines to paste."""
-    parts = [f"# {_plain(report['study'])}", head_line(report), "## Verdicts", *_verdicts(report)]
+    parts = [f"# {plain(report['study'])}", head_line(report), "## Verdicts", *_verdicts(report)]
     if report["notes"]:
-        parts += ["## Notes", "\n".join(f"- {_plain(note)}" for note in report["notes"])]
+        parts += ["## Notes", "\n".join(f"- {plain(note)}" for note in report["notes"])]
     parts += [part for table in all_tables(report) for part in table_parts(table)]
     pasted = [line for arm in report["arms"] for line in [*lines_to_paste(arm), ""]]
     if any(pasted):
@@ -24,13 +24,13 @@ def markdown(report: Mapping[str, Any]) -> str:
 def head_line(report: Mapping[str, Any]) -> str:
     """What was compared on what, with the hash of the frozen spec."""
     parts = [*design(report), f"frozen spec {report['spec_hash'][:12]}"]
-    return " ".join([_plain(" · ".join(parts)), *caveats(report)])
+    return " ".join([plain(" · ".join(parts)), *caveats(report)])
 
 
 def _verdicts(report: Mapping[str, Any]) -> Iterable[str]:
     for pair in report["comparisons"]:
-        yield f"**{pair['challenger']} against {pair['baseline']}: {_plain(pair['verdict']['words'])}**"
-        yield _plain(pair["verdict"]["sentence"])
+        yield f"**{pair['challenger']} against {pair['baseline']}: {plain(pair['verdict']['words'])}**"
+        yield plain(pair["verdict"]["sentence"])
 
 
 def table_parts(table: Table) -> list[str]:
@@ -38,15 +38,15 @@ def table_parts(table: Table) -> list[str]:
     lines = [_line(table.header), "|" + " --- |" + " ---: |" * (len(table.header) - 1)]
     lines += [_line(row) for row in table.rows]
     parts = [f"## {table.title}", "\n".join(lines)]
-    parts += [_plain(table.remark)] if table.remark else []
-    return parts + ([f"*{_plain(table.method)}*"] if table.method else [])
+    parts += [plain(table.remark)] if table.remark else []
+    return parts + ([f"*{plain(table.method)}*"] if table.method else [])
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(plain(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text in which Markdown sees nothing but text, on one line."""
     flat = " ".join(str(text).split())
     for mark in "\\`*_<[":

@@ -96,10 +96,11 @@ def _figure(svg: str, caption: str) -> str:
 def _tables(tables: Mapping[str, Table], *names: str) -> Iterable[str]:
     for name in names:
         if name in tables:
-            yield from _section(tables[name].title, _table(tables[name]))
+            yield from _section(tables[name].title, table_html(tables[name]))
 
 
-def _table(table: Table) -> Iterable[str]:
+def table_html(table: Table) -> Iterable[str]:
+    """A table in a box that scrolls sideways, its remark and its method."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
     yield f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>'
     for row in table.rows:
@@ -147,7 +148,7 @@ def _raw(report: Mapping[str, Any]) -> Iterable[str]:
     yield "<p class='method'>Each run is a trial: <code>tangent reproduce STUDY TRIAL</code> runs it again.</p>"
     for table in shown:
         yield f"<details><summary>{escape(table.title)}</summary>"
-        yield from _table(table)
+        yield from table_html(table)
         yield "</details>"
 
 

@@ -1,0 +1,125 @@
+"""`python -m service.output.results`: write docs/results.md from the reports in docs/results/*.json.
+
+The page says what came out, whatever it was. A test fails where the page is not what this command writes. With
+`--check` nothing is written, and the exit code is 1 where the page is out of date. A report is added by
+`tangent report ID --format json -o docs/results/NAME.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from service.output.markdown import plain, table_parts
+from service.output.tables import arms, caveats, design, effects, mechanism, seconds, tunability
+
+Report = Mapping[str, Any]
+COMMAND = "python -m service.output.results"
+_DIFFERENT = ("better", "worse")
+
+
+def results_page(reports: Sequence[tuple[str, Report]]) -> str:
+    """The page.
+
+    Args:
+        reports: File names with what they hold, in the order of the page.
+    """
+    parts = ["# Results", _INTRODUCTION]
+    if not reports:
+        parts.append("No study has been published yet.")
+    else:
+        parts += ["## All verdicts", _overview(reports), *_twins(reports)]
+    for name, report in reports:
+        parts += _study(name, report)
+    return "\n\n".join(parts) + "\n"
+
+
+_INTRODUCTION = (
+    f"Written by `{COMMAND}` from the reports in `docs/results/`; edit those, not this page. Each study's verdict "
+    "stands as it fell. Change: of the test endpoint, challenger against baseline, negative is better. Each file holds "
+    "every trial, so that all of this can be recomputed from it."
+)
+
+
+def _overview(reports: Sequence[tuple[str, Report]]) -> str:
+    lines = [
+        "| study | pair | verdict | change (95 %) | R | trainings | device time |",
+        "| --- |" + " --- |" * 3 + " ---: |" * 3,
+    ]
+    for _, report in reports:
+        table = effects(report)
+        for pair, row in zip(report["comparisons"], table.rows, strict=True):
+            cells = (report["study"], row[0], pair["verdict"]["words"], f"{row[1]} ({row[2]})", row[4], *_spent(report))
+            lines.append("| " + " | ".join(plain(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _spent(report: Report) -> tuple[str, str]:
+    n_runs = sum(sum(arm["n_runs"].values()) for arm in report["arms"])
+    known = [arm["duration_s"] for arm in report["arms"] if arm["duration_s"] is not None]
+    return f"{n_runs:,}", seconds(sum(known) if known else None)
+
+
+def _twins(reports: Sequence[tuple[str, Report]]) -> Iterable[str]:
+    """The A/A pairs, over all studies: how often equal arms were called different."""
+    verdicts = [
+        pair["verdict"]["kind"] for _, report in reports for pair in report["comparisons"] if is_twin(report, pair)
+    ]
+    if verdicts:
+        n_alarms = sum(kind.startswith(_DIFFERENT) for kind in verdicts)
+        yield "## Equal arms"
+        yield (
+            f"Of {len(verdicts)} pairs of equal arms, {n_alarms} were called better or worse; one in twenty is to be "
+            "expected, fewer where Holm's correction runs over several pairs."
+        )
+
+
+def is_twin(report: Report, pair: Mapping[str, Any]) -> bool:
+    """True where both arms are the same optimizer with the same space."""
+    by_name = {arm["name"]: arm["optimizer"] for arm in report["arms"]}
+    arms_of = [(by_name[pair[side]], report["spaces"][pair[side]]) for side in ("baseline", "challenger")]
+    return bool(arms_of[0] == arms_of[1])
+
+
+def _study(name: str, report: Report) -> list[str]:
+    parts = [
+        f"## {plain(report['study'])}",
+        f"{plain(' · '.join(design(report)))}. {' '.join(caveats(report))}".strip(),
+    ]
+    code = f", training code `{str(report['code_revision'])[:12]}`" if report["code_revision"] else ""
+    parts.append(f"Frozen spec `{report['spec_hash']}`{code}; [all numbers](results/{name}).")
+    parts += [f"- {plain(pair['verdict']['sentence'])}" for pair in report["comparisons"]]
+    parts += [f"- {plain(note)}" for note in report["notes"]]
+    for maker in (arms, effects, tunability, mechanism):
+        table = maker(report)
+        if table.rows:
+            parts += [part.replace("## ", "### ", 1) if i == 0 else part for i, part in enumerate(table_parts(table))]
+    return parts
+
+
+def read_reports(folder: Path) -> list[tuple[str, Report]]:
+    """The reports in a folder, by file name."""
+    return [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+
+
+def main() -> int:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    text, page = results_page(read_reports(arguments.docs / "results")), arguments.docs / "results.md"
+    if arguments.check:
+        is_current = page.exists() and page.read_text(encoding="utf-8") == text
+        sys.stdout.write(f"{page} {'is' if is_current else 'is not'} what {COMMAND} writes\n")
+        return 0 if is_current else 1
+    page.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
