@@ -93,13 +93,13 @@ def verdict_table(reports: Sequence[Mapping[str, Any]], width: int) -> Renderabl
         width: Columns of the terminal; where they are few, the numbers stand below the words.
     """
     scale, is_narrow = strip_scale(reports), width < NARROW
-    strip_width = max(15, min(STRIP_WIDTH, width - (48 if is_narrow else 71)))
+    strip_width = max(15, min(STRIP_WIDTH, width - (50 if is_narrow else 72)))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
-    table.add_column("challenger ← baseline", overflow="fold")
+    table.add_column("challenger\n← baseline", overflow="fold", vertical="bottom")
     table.add_column(_axis(scale, strip_width), no_wrap=True)
     if not is_narrow:
         table.add_column("test loss, 95 % interval", no_wrap=True)
-    table.add_column("verdict", min_width=20)
+    table.add_column("verdict", min_width=21)
     for report in reports:
         if len(reports) > 1:
             table.add_row(Text(report["workload"], style="bold"))

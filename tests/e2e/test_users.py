@@ -23,7 +23,9 @@ from tests.e2e.support import (
     environment_of,
     expect_nothing_left,
     family,
+    left_running,
     recorded,
+    refusal,
     runs,
     slots_of,
     succeed,
@@ -129,6 +131,19 @@ def test_ordinary_user_runs_everything_as_himself(
             run("down")
         expect_nothing_left(home)
         assert not any(runs(one.pid) for one in processes)
+
+
+def test_home_that_an_ordinary_user_cannot_write(
+    ordinary: pwd.struct_passwd, arrangement: tuple[Path, dict[str, str]]
+) -> None:
+    python, environment = arrangement
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        for home in (Path(name) / "home", Path(name)):
+            command = (python, "-c", "from service.cli import main; main()", "demo", "--quick")
+            sentence = refusal(as_user(ordinary, *command, **environment, TANGENT_HOME=str(home)))
+            assert sentence.startswith(f"'{ordinary.pw_name}' has no access to {home}")
+            assert not left_running(home)
 
 
 def test_root_below_a_closed_folder_keeps_its_modes_and_runs_no_engine_as_root(tmp_path: Path) -> None:
