@@ -35,6 +35,17 @@ def write_optuna_storage(export: Mapping[str, Any], path: Path) -> list[str]:
     if path.exists():
         raise TangentError(f"{path} exists; an export writes a new file")
     study = Study.from_dict(export["study"]["spec"])
+    draft = path.with_name(f"{path.name}.part")
+    draft.unlink(missing_ok=True)
+    try:
+        names = _write(export, study, draft)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return names
+
+
+def _write(export: Mapping[str, Any], study: Study, path: Path) -> list[str]:
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
     names = []
     for arm in study.arms:
@@ -63,14 +74,15 @@ def _search_trials(export: Mapping[str, Any], arm: str, replicate: int) -> list[
 def _optuna_trial(
     trial: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], chance_level: float
 ) -> optuna.trial.FrozenTrial:
-    counts = trial["state"] == "COMPLETE"
-    value = trial["value"] if trial["value"] is not None else chance_level
+    state = TrialState[trial["state"]]
+    is_chance = state is TrialState.COMPLETE and trial["value"] is None
+    value = chance_level if is_chance else trial["value"]
     attributes = {"number": trial["number"], "seed": str(trial["seed"]), "outcome": trial["outcome"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return create_trial(
-            state=TrialState.COMPLETE if counts else TrialState.FAIL,
-            values=[value] if counts else None,
+            state=state,
+            values=None if state is TrialState.FAIL or value is None else [value],
             params={name: trial["params"][name] for name in distributions},
             distributions=dict(distributions),
             user_attrs=attributes,

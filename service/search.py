@@ -9,6 +9,7 @@ that they depend on the cell's results only and no sampler state has to outlive 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -129,7 +130,9 @@ class TPESearch:
         if not self._is_in_order:
             self._put_in_order()
         seed = sampler_seed(self._seed, self._replicate, cell_number)
-        self._study.sampler = TPESampler(n_startup_trials=1, seed=seed, **self._options)
+        with warnings.catch_warnings():  # `group`: who sets it knows
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = TPESampler(n_startup_trials=1, seed=seed, **self._options)
         trial = self._study.ask(fixed_distributions=self._distributions)
         self._study.tell(trial, state=OptunaState.FAIL)
         return {**fixed(self._arm.space), **trial.params}

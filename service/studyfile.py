@@ -40,8 +40,12 @@ def parse_study(text: str, source: str) -> dict[str, Any]:
     """Read YAML 1.2 (JSON is part of it); raises TangentError with the place of a mistake in `source`."""
     try:
         document = json.loads(text) if text.lstrip().startswith("{") else YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise TangentError(f"{source} is neither YAML nor JSON: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise TangentError(f"{source} must hold a mapping at its top, with schema, name, workload and arms")
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TangentError(f"{source} holds what a study file cannot: {error} (a date, NaN, binary data?)") from error
     return document
