@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from service import bars, launch, render, watching
+from service import bars, launch, render, report_commands, watching
 from service.client import Client
 from service.config import load_settings
 from service.demo import run_demo
@@ -28,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(report_commands.app)
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 if not console.is_terminal:
     console.width = max(console.width, 120)
@@ -203,17 +204,6 @@ def watch(study: StudyArgument) -> None:
     """Follow a study to its end."""
     with _client() as client:
         watching.refuse_unfinished(watching.watch(client, [study], console))
-
-
-@app.command()
-def report(study: StudyArgument, *, as_json: JsonOption = False) -> None:
-    """Print a study's comparison: verdicts with their intervals."""
-    with _client() as client:
-        document = client.report(study)
-    if as_json:
-        _print_json(document)
-    else:
-        console.print(render.report_view(document, console.width))
 
 
 @app.command()

@@ -253,7 +253,8 @@ def cost_text(validation: Mapping[str, Any]) -> str:
         f"  finds a change of {abs(100 * entry['change']):.0f} % with probability {entry['power']:.2f}"
         for entry in cost["power"]
     ]
-    lines.append(f"  (if replicates differ by {100 * cost['assumed_sd']:.0f} %, as they did on scikit-learn's digits)")
+    where = "in earlier studies of this workload" if cost["spread"]["n_pairs"] else "on scikit-learn's digits"
+    lines.append(f"  (if replicates differ by {100 * cost['assumed_sd']:.0f} %, as they did {where})")
     return "\n".join(lines + [f"  note: {warning}" for warning in validation["warnings"]])
 
 

@@ -16,6 +16,9 @@ from service.store.database import Connection, Database
 from service.store.studies import StudyRow
 from service.studies import get
 
+_LATEST_KEY = "options"
+"""The key that reports gained last."""
+
 
 def build(connection: Connection, study_id: StudyId) -> dict[str, Any]:
     """The comparison as far as the study's trials allow, computed now; raises NotFoundError."""
@@ -37,7 +40,9 @@ def store_report(database: Database, study_id: StudyId) -> None:
 def report_of(database: Database, study_id: StudyId) -> dict[str, Any]:
     """The kept report where the study has not changed since, else one computed now; raises as `store_report`."""
     with database.transaction() as connection:
-        return store.current_report(connection, study_id) or build(connection, study_id)
+        kept = store.current_report(connection, study_id)
+        is_whole = kept is not None and _LATEST_KEY in kept  # an earlier version of the service may have kept it
+        return kept if kept is not None and is_whole else build(connection, study_id)
 
 
 def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:

@@ -99,8 +99,16 @@ class PowerView(_View):
     power: float
 
 
+class SpreadView(_View):
+    """Noise of a paired difference on the log scale."""
+
+    within: float = Field(description="Standard deviation of one pair of runs on a common seed.")
+    between: float = Field(description="Of the true replicate means: what more seeds cannot remove.")
+    n_pairs: int = Field(description="Earlier comparisons behind the two; 0 for what is typical.")
+
+
 class CostView(_View):
-    """What a study takes, guessed from the catalog."""
+    """What a study takes: from earlier trainings of the same workload, else guessed from the catalog."""
 
     n_trainings: int
     device_s: float = Field(description="Seconds of one slot for all trainings.")
@@ -109,6 +117,8 @@ class CostView(_View):
     assumed_sd: float = Field(description="Spread of replicate means behind `power`, log scale.")
     alpha: float = Field(description="Level of the test behind `power`.")
     power: list[PowerView]
+    n_measured: int = Field(description="Earlier trainings behind device_s; 0 where it is the catalog's guess.")
+    spread: SpreadView
 
 
 class ValidationView(_View):

@@ -43,6 +43,8 @@ def render(report: Mapping[str, Any], form: str, figure: str = "effects") -> str
     }
     if form not in makers:
         raise ValueError(f"a report has the forms {', '.join(makers)}, not '{form}'")
+    if "options" not in report and form != "json":
+        raise ValueError("this report comes from an earlier version of the service; only its JSON can be written")
     return makers[form]()
 
 

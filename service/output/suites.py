@@ -78,7 +78,7 @@ def _table(suite: Suite) -> Table:
     header = ("pair, workload", "change", "95 % interval", "Holm p", "interquartile mean", "replicates")
     method = (
         "Pooled: mean of the workloads' effects with SE = sqrt(sum SE^2) / W, t with Welch-Satterthwaite degrees of "
-        "freedom; interquartile mean: of all replicates' changes, a description. Sources: Welch 1947; Agarwal et al. 2021"
+        "freedom; interquartile mean: of all replicates, a description. Sources: Welch 1947, Agarwal et al. 2021"
     )
     return Table("suite", "Effects by workload, and pooled", header, tuple(rows), None, method)
 

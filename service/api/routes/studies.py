@@ -24,6 +24,8 @@ from service.api.views import (
     validation_view,
 )
 from service.domain.trial import StudyId
+from service.errors import NotFoundError
+from service.output.forms import MEDIA_TYPES, render
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
@@ -52,6 +54,24 @@ class ExportFormat(StrEnum):
 
     JSON = "json"
     CSV = "csv"
+
+
+class ReportFormat(StrEnum):
+    """Forms of a report."""
+
+    JSON = "json"
+    MARKDOWN = "md"
+    HTML = "html"
+    CSV = "csv"
+    SVG = "svg"
+
+
+class Figure(StrEnum):
+    """Figures of a report."""
+
+    EFFECTS = "effects"
+    EXPECTED_BEST = "expected-best"
+    SURFACE = "surface"
 
 
 async def _study_file(request: Request) -> dict[str, Any]:
@@ -114,10 +134,31 @@ def cancel_study(ledger: Ledger, study_id: StudyPath) -> Any:
         return study_detail(studies.show(connection, StudyId(study_id)))
 
 
-@router.get("/{study_id}/report", response_model=dict[str, Any], summary="The comparison of a study's arms")
-def show_report(ledger: Ledger, study_id: StudyPath) -> Any:
-    """The report as far as the study's trials allow: verdicts with intervals, winners, the mechanism, warnings."""
-    return JSONResponse(reports.report_of(ledger, StudyId(study_id)))
+@router.get(
+    "/{study_id}/report",
+    response_model=dict[str, Any],
+    responses={200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}}},
+    summary="The comparison of a study's arms",
+)
+def show_report(
+    ledger: Ledger,
+    study_id: StudyPath,
+    format: ReportFormat = ReportFormat.JSON,  # noqa: A002
+    figure: Figure = Figure.EFFECTS,
+) -> Any:
+    """The report as far as the study's trials allow: verdicts with intervals, winners, curves, warnings.
+
+    JSON follows docs/report.schema.json; `md` and `html` are whole pages, `csv` the raw values of the confirm runs,
+    `svg` one figure, 404 where the report has nothing to draw.
+    """
+    document = reports.report_of(ledger, StudyId(study_id))
+    if format is ReportFormat.JSON:
+        return JSONResponse(document)
+    try:
+        text = render(document, format.value, figure.value)
+    except ValueError as error:
+        raise NotFoundError(str(error)) from error
+    return Response(text, media_type=MEDIA_TYPES[format.value])
 
 
 @router.get(
