@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state IN ('RUNNING', 'PAUSED', 'FINISHED', 'FAILED', 'CANCELLED')", name=op.f("ck_studies_state")
         ),
+        sa.CheckConstraint("weight > 0 AND weight < 'Infinity'", name=op.f("ck_studies_weight")),
         sa.ForeignKeyConstraint(
             ["parent_id"], ["studies.id"], name=op.f("fk_studies_parent_id_studies"), ondelete="SET NULL"
         ),
@@ -236,6 +237,8 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(state = 'RUNNING') = (lease_expires_at IS NOT NULL)", name=op.f("ck_trials_running_has_lease")
         ),
+        sa.CheckConstraint("value > 0 AND value < 'Infinity'", name=op.f("ck_trials_value")),
+        sa.CheckConstraint("test_value > 0 AND test_value < 'Infinity'", name=op.f("ck_trials_test_value")),
         sa.CheckConstraint(
             "(state IN ('COMPLETE', 'PRUNED', 'FAIL')) = (outcome IS NOT NULL)",
             name=op.f("ck_trials_finished_has_outcome"),

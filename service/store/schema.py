@@ -101,6 +101,7 @@ studies = Table(
     _moment("started_at"),
     _moment("finished_at"),
     _one_of("state", "RUNNING PAUSED FINISHED FAILED CANCELLED"),
+    CheckConstraint("weight > 0 AND weight < 'Infinity'", name="weight"),
     Index("ix_studies_active", "priority", "id", postgresql_where=text("state IN ('RUNNING', 'PAUSED')")),
 )
 
@@ -175,6 +176,9 @@ trials = Table(
     _one_of("outcome", "finished diverged pruned lost out_of_memory workload_error time_limit cancelled"),
     CheckConstraint("(state IN ('COMPLETE', 'PRUNED', 'FAIL')) = (outcome IS NOT NULL)", name="finished_has_outcome"),
     CheckConstraint("(state = 'RUNNING') = (lease_expires_at IS NOT NULL)", name="running_has_lease"),
+    # Endpoints are used on the log scale; Postgres takes NaN for the largest number.
+    CheckConstraint("value > 0 AND value < 'Infinity'", name="value"),
+    CheckConstraint("test_value > 0 AND test_value < 'Infinity'", name="test_value"),
     UniqueConstraint("study_id", "number"),
     UniqueConstraint("cell_id", "cell_number"),
     Index("ix_trials_waiting", "study_id", "sort_key", postgresql_where=text("state = 'WAITING'")),

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from service.domain.trial import Outcome, TrialState
 from service.store.leases import (
@@ -149,6 +150,17 @@ def test_each_outcome_moves_its_counter(ledger, outcome):
     claimed = claim_one(ledger)
     with ledger.transaction() as connection:
         assert finish_trial(connection, claimed.trial_id, 1, Finish(outcome, value=0.1 if outcome.counts else None))
+    assert_consistent(ledger)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("field", ["value", "test_value"])
+def test_endpoint_without_a_logarithm_is_refused(ledger, value, field):
+    add_study(ledger, 1)
+    claimed = claim_one(ledger)
+    end = Finish(Outcome.FINISHED, **{"value": 0.5, field: value})
+    with pytest.raises(IntegrityError, match=f"ck_trials_{field}"), ledger.transaction() as connection:
+        finish_trial(connection, claimed.trial_id, 1, end)
     assert_consistent(ledger)
 
 
