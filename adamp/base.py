@@ -29,8 +29,9 @@ class TangentOptimizer(Optimizer):
     # and stays exchangeable with torch.optim's. Copies and unpickled optimizers start with none.
     _records: dict[Tensor, StepRecord]
 
-    # Tables of the faster paths, by group and device; built when needed, and of no influence on results.
-    _plans: dict[tuple[int, str], Plan]
+    # Tables of the faster paths, by group, device and `fused`; None where plain torch steps. They are built when
+    # needed, and what they hold has no influence on results.
+    _plans: dict[tuple[int, str, bool | None], Plan | None]
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._records, self._plans = {}, {}
@@ -158,13 +159,11 @@ class TangentOptimizer(Optimizer):
         """The table of the group's path; a group whose parameters lie on several devices goes by its first's."""
         if not params or torch.compiler.is_compiling():
             return None
-        device = params[0].device.type
-        path = choose_path(device, group["fused"])
-        if path is None:
-            return None
-        if (index, device) not in self._plans:
-            self._plans[index, device] = path.make_plan()
-        return self._plans[index, device]
+        key = (index, params[0].device.type, group["fused"])
+        if key not in self._plans:
+            path = choose_path(*key[1:])
+            self._plans[key] = path.make_plan() if path else None
+        return self._plans[key]
 
     def _parameters(self) -> Iterator[tuple[tuple[int, int], Tensor]]:
         for i, group in enumerate(self.param_groups):

@@ -21,7 +21,7 @@ enum {
     CHUNK = 1024,       /* elements that go through all stages while they lie in the first-level cache */
     ITEM = 16384,       /* elements of one unit of work; a smaller tensor is decided at once, in the cache */
     ROW_MAX = 16384,    /* longest row whose direction u is kept until the row's statistics are complete */
-    LOG_SHARE = 32,     /* an item may log one in so many elements; when that is not enough it stops guessing */
+    LOG_SHARE = 128,     /* an item may log one in so many elements; when that is not enough it stops guessing */
     WAVE = 1 << 19,     /* elements after which the tensors swept so far are finished, while the cache has them */
 };
 
@@ -95,8 +95,6 @@ struct item {
 struct scratch {
     _Alignas(64) char direction[ROW_MAX * sizeof(float)];
     _Alignas(64) double grad[CHUNK], weight[CHUNK], each[CHUNK], rows[CHUNK * N_STATISTICS];
-    _Alignas(64) float w1[CHUNK], w2[CHUNK];
-    _Alignas(64) uint32_t differs[CHUNK];
 };
 
 struct kernels {

@@ -19,12 +19,68 @@
 #define FUSED_D(a, b, c) ((a) * (b) + (c))
 #endif
 
+/* The few vector operations that C's operators do not have. Vectors are as wide as the registers; loads and stores go
+ * through pointers to them, unaligned. differing_lanes is a bit per lane whose bits are not the same. */
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define VECTOR_BYTES 64
-#elif defined(__AVX__)
+#define FUSED_VF(a, b, c) ((vector_f32)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define FUSED_VD(a, b, c) ((vector_f64)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#define ROOT_VF(a) ((vector_f32)_mm512_sqrt_ps((__m512)(a)))
+#define ROOT_VD(a) ((vector_f64)_mm512_sqrt_pd((__m512d)(a)))
+#define DIFFERING_LANES(a, b) ((unsigned)_mm512_cmpneq_epi32_mask((__m512i)(a), (__m512i)(b)))
+#elif defined(__AVX2__)
+#include <immintrin.h>
 #define VECTOR_BYTES 32
+#define FUSED_VF(a, b, c) ((vector_f32)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define FUSED_VD(a, b, c) ((vector_f64)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
+#define ROOT_VF(a) ((vector_f32)_mm256_sqrt_ps((__m256)(a)))
+#define ROOT_VD(a) ((vector_f64)_mm256_sqrt_pd((__m256d)(a)))
+#define DIFFERING_LANES(a, b) \
+    (0xffu & ~(unsigned)_mm256_movemask_ps((__m256)_mm256_cmpeq_epi32((__m256i)(a), (__m256i)(b))))
 #else
 #define VECTOR_BYTES 16
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#define FUSED_VF(a, b, c) ((vector_f32)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#define FUSED_VD(a, b, c) ((vector_f64)vfmaq_f64((float64x2_t)(c), (float64x2_t)(a), (float64x2_t)(b)))
+#else
+#define FUSED_VF(a, b, c) ((a) * (b) + (c))
+#define FUSED_VD(a, b, c) ((a) * (b) + (c))
+#endif
+#define ROOT_VF(a) root_f32(a)
+#define ROOT_VD(a) root_f64(a)
+#define DIFFERING_LANES(a, b) differing_lanes(a, b)
+#endif
+
+typedef float vector_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+typedef double vector_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+
+#if VECTOR_BYTES == 16
+static inline vector_f32 root_f32(vector_f32 x)
+{
+    for (int i = 0; i < 4; i++)
+        x[i] = __builtin_sqrtf(x[i]);
+    return x;
+}
+
+static inline vector_f64 root_f64(vector_f64 x)
+{
+    for (int i = 0; i < 2; i++)
+        x[i] = __builtin_sqrt(x[i]);
+    return x;
+}
+
+static inline unsigned differing_lanes(vector_f32 a, vector_f32 b)
+{
+    uint32_t x[4], y[4];
+    unsigned lanes = 0;
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    for (int i = 0; i < 4; i++)
+        lanes |= (unsigned)(x[i] != y[i]) << i;
+    return lanes;
+}
 #endif
 
 static inline uint32_t bits_of(float x)
@@ -86,18 +142,24 @@ static void narrow_f16(int64_t n, const float *restrict from, uint16_t *restrict
 #define IS_FLOAT 1
 #define FMA FUSED_F
 #define SQRT __builtin_sqrtf
+#define VFMA FUSED_VF
+#define VSQRT ROOT_VF
 #define NAME(x) PASTE(x, _f32)
 #include "sweeps.h"
 #undef REAL
 #undef IS_FLOAT
 #undef FMA
 #undef SQRT
+#undef VFMA
+#undef VSQRT
 #undef NAME
 
 #define REAL double
 #define IS_FLOAT 0
 #define FMA FUSED_D
 #define SQRT __builtin_sqrt
+#define VFMA FUSED_VD
+#define VSQRT ROOT_VD
 #define NAME(x) PASTE(x, _f64)
 #include "sweeps.h"
 

@@ -3,7 +3,7 @@
 #define LANES 16
 #define N_VECTORS (LANES * (int)sizeof(REAL) / VECTOR_BYTES)
 
-typedef REAL NAME(vector) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+#define PER_VECTOR (VECTOR_BYTES / (int)sizeof(REAL))
 
 static inline int64_t NAME(min)(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -86,69 +86,6 @@ static void NAME(update)(const struct coefficients *k, int64_t n, const REAL *re
     NAME(recompute)(k, n, g, first, second, u);
 }
 
-/* Lanes are added in double and in a fixed order. */
-static double NAME(total)(const NAME(vector) *lanes)
-{
-    REAL values[LANES];
-    double sum = 0;
-    memcpy(values, lanes, sizeof values);
-    for (int i = 0; i < LANES; i++)
-        sum += (double)values[i];
-    return sum;
-}
-
-static void NAME(add_row)(int64_t n, const REAL *g, const REAL *w, const REAL *u, double *sums)
-{
-    NAME(vector) gw[N_VECTORS] = {0}, gg[N_VECTORS] = {0}, ww[N_VECTORS] = {0}, wu[N_VECTORS] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < N_VECTORS; l++) {
-            const NAME(vector) a = ((const NAME(vector) *)(g + i))[l];
-            const NAME(vector) b = ((const NAME(vector) *)(w + i))[l];
-            const NAME(vector) c = ((const NAME(vector) *)(u + i))[l];
-            gw[l] += a * b;
-            gg[l] += a * a;
-            ww[l] += b * b;
-            wu[l] += b * c;
-        }
-    if (i) {
-        sums[GW] += NAME(total)(gw);
-        sums[GG] += NAME(total)(gg);
-        sums[WW] += NAME(total)(ww);
-        sums[WU] += NAME(total)(wu);
-    }
-    for (; i < n; i++) {
-        sums[GW] += (double)(g[i] * w[i]);
-        sums[GG] += (double)(g[i] * g[i]);
-        sums[WW] += (double)(w[i] * w[i]);
-        sums[WU] += (double)(w[i] * u[i]);
-    }
-}
-
-/* Add the statistics of each of `n_rows` rows of length `row`, at most CHUNK elements, to `sums`. */
-static void NAME(add_rows)(int64_t n_rows, int64_t row, const REAL *g, const REAL *w, const REAL *u, double *sums)
-{
-    for (int64_t r = 0; r < n_rows; r++)
-        NAME(add_row)(row, g + r * row, w + r * row, u + r * row, sums + r * N_STATISTICS);
-}
-
-static double NAME(square_sum)(int64_t n, const REAL *w)
-{
-    NAME(vector) ww[N_VECTORS] = {0};
-    double sum = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < N_VECTORS; l++) {
-            const NAME(vector) b = ((const NAME(vector) *)(w + i))[l];
-            ww[l] += b * b;
-        }
-    if (i)
-        sum = NAME(total)(ww);
-    for (; i < n; i++)
-        sum += (double)(w[i] * w[i]);
-    return sum;
-}
-
 /* w - (decay w + s u). The decay joins the step before the subtraction: 1 - 1e-6 rounded to float is 3 % off. */
 static void NAME(apply)(int64_t n, REAL *restrict w, const REAL *restrict u, double step_size, double decay)
 {
@@ -156,6 +93,129 @@ static void NAME(apply)(int64_t n, REAL *restrict w, const REAL *restrict u, dou
     for (int64_t i = 0; i < n; i++)
         w[i] = w[i] - FMA(d, w[i], s * u[i]);
 }
+
+/* Lanes are added in double and in a fixed order. */
+static double NAME(total)(const NAME(vector) *lanes)
+{
+    REAL values[LANES];
+    double sums[LANES];
+    memcpy(values, lanes, sizeof values);
+    for (int i = 0; i < LANES; i++)
+        sums[i] = (double)values[i];
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            sums[i] += sums[i + half];
+    return sums[0];
+}
+
+static inline void NAME(add_element)(REAL g, REAL w, REAL u, double *sums)
+{
+    sums[GW] += (double)(g * w);
+    sums[GG] += (double)(g * g);
+    sums[WW] += (double)(w * w);
+    sums[WU] += (double)(w * u);
+}
+
+/* Add the statistics of rows of length `row`, too short for vectors, to `sums`. */
+static void NAME(add_short_rows)(int64_t n_rows, int64_t row, const REAL *g, const REAL *w, const REAL *u, double *sums)
+{
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t i = r * row; i < (r + 1) * row; i++)
+            NAME(add_element)(g[i], w[i], u[i], sums + r * N_STATISTICS);
+}
+
+enum NAME(rule) { NAME(ADAM), NAME(ADAM_NESTEROV), NAME(MOMENTUM), NAME(MOMENTUM_NESTEROV), NAME(PLAIN) };
+
+static enum NAME(rule) NAME(rule_of)(const struct coefficients *k, int has_first)
+{
+    if (k->is_adam)
+        return k->nesterov ? NAME(ADAM_NESTEROV) : NAME(ADAM);
+    return !has_first ? NAME(PLAIN) : k->nesterov ? NAME(MOMENTUM_NESTEROV) : NAME(MOMENTUM);
+}
+
+/* update, the statistics of one row (or a part of it), and at will u or w1, in one loop. `rule` and `out` are constants
+ * where this is inlined. Each element has the same bits as in `update`, `recompute` and `apply`. */
+enum NAME(out) { NAME(NOTHING), NAME(DIRECTION), NAME(WEIGHT) };
+
+static inline __attribute__((always_inline)) void NAME(advance_row_as)(
+    const enum NAME(rule) rule, const enum NAME(out) out, const struct coefficients *k, int64_t n, const REAL *g,
+    REAL *w, REAL *first, REAL *second, REAL *u, double *sums)
+{
+    const NAME(vector) zero = {0};
+    const NAME(vector) keep = zero + (REAL)k->keep_first, add = zero + (REAL)(k->add_first * k->sign);
+    const NAME(vector) keep2 = zero + (REAL)k->keep_second, add2 = zero + (REAL)k->add_second;
+    const NAME(vector) correction = zero + (REAL)k->inverse_correction, eps = zero + (REAL)k->eps;
+    const NAME(vector) sign = zero + (REAL)k->sign, s = zero + (REAL)k->step_size, decay = zero + (REAL)k->decay;
+    NAME(vector) gw[N_VECTORS] = {0}, gg[N_VECTORS] = {0}, ww[N_VECTORS] = {0}, wu[N_VECTORS] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < N_VECTORS; l++) {
+            const int64_t at = i + l * PER_VECTOR;
+            const NAME(vector) a = *(const NAME(vector) *)(g + at), b = *(const NAME(vector) *)(w + at);
+            NAME(vector) c = add * a;
+            if (rule != NAME(PLAIN)) {
+                const NAME(vector) m = VFMA(add, a, keep * *(const NAME(vector) *)(first + at));
+                *(NAME(vector) *)(first + at) = m;
+                c = m;
+                if (rule == NAME(ADAM_NESTEROV))
+                    c = VFMA(add, a, keep * m);
+                else if (rule == NAME(MOMENTUM_NESTEROV))
+                    c = VFMA(keep, m, sign * a);
+            }
+            if (rule == NAME(ADAM) || rule == NAME(ADAM_NESTEROV)) {
+                const NAME(vector) v = VFMA(add2 * a, a, keep2 * *(const NAME(vector) *)(second + at));
+                *(NAME(vector) *)(second + at) = v;
+                c = c / VFMA(VSQRT(v), correction, eps);
+            }
+            if (out == NAME(DIRECTION))
+                *(NAME(vector) *)(u + at) = c;
+            if (out == NAME(WEIGHT))
+                *(NAME(vector) *)(w + at) = b - VFMA(decay, b, s * c);
+            gw[l] = VFMA(a, b, gw[l]);
+            gg[l] = VFMA(a, a, gg[l]);
+            ww[l] = VFMA(b, b, ww[l]);
+            wu[l] = VFMA(b, c, wu[l]);
+        }
+    sums[GW] += NAME(total)(gw);
+    sums[GG] += NAME(total)(gg);
+    sums[WW] += NAME(total)(ww);
+    sums[WU] += NAME(total)(wu);
+    if (i < n) {
+        REAL rest[LANES];
+        NAME(update)(k, n - i, g + i, first ? first + i : NULL, second ? second + i : NULL, rest);
+        for (int64_t r = 0; r < n - i; r++)
+            NAME(add_element)(g[i + r], w[i + r], rest[r], sums);
+        if (out == NAME(DIRECTION))
+            memcpy(u + i, rest, (size_t)(n - i) * sizeof *u);
+        if (out == NAME(WEIGHT))
+            NAME(apply)(n - i, w + i, rest, k->step_size, k->decay);
+    }
+}
+
+#define ADVANCE_AS(rule, out) NAME(advance_row_as)(rule, out, k, n, g, w, first, second, u, sums)
+#define ADVANCE_BY(rule)                                                                                               \
+    case rule:                                                                                                         \
+        if (out == NAME(NOTHING))                                                                                      \
+            ADVANCE_AS(rule, NAME(NOTHING));                                                                           \
+        else if (out == NAME(DIRECTION))                                                                               \
+            ADVANCE_AS(rule, NAME(DIRECTION));                                                                         \
+        else                                                                                                           \
+            ADVANCE_AS(rule, NAME(WEIGHT));                                                                            \
+        break
+
+static void NAME(advance_row)(enum NAME(out) out, const struct coefficients *k, int64_t n, const REAL *g, REAL *w,
+                              REAL *first, REAL *second, REAL *u, double *sums)
+{
+    switch (NAME(rule_of)(k, first != NULL)) {
+        ADVANCE_BY(NAME(ADAM));
+        ADVANCE_BY(NAME(ADAM_NESTEROV));
+        ADVANCE_BY(NAME(MOMENTUM));
+        ADVANCE_BY(NAME(MOMENTUM_NESTEROV));
+        ADVANCE_BY(NAME(PLAIN));
+    }
+}
+#undef ADVANCE_BY
+#undef ADVANCE_AS
 
 static void NAME(apply_each)(int64_t n, REAL *restrict w, const REAL *restrict u, double step_size,
                              const double *restrict decay)
@@ -181,31 +241,60 @@ static void stretch_all(int64_t n, float *restrict w, const float *restrict u, d
         w[i] = stretch(w[i], u[i], s, kappa);
 }
 
-/* Write the channel-projected weights of a chunk and log where the way back would miss w1. Returns 0, with nothing
- * written, if the log has no room for them. */
-static int write_logged(struct item *item, int64_t at, int64_t n, float *restrict w, const float *restrict u,
-                        float kappa, struct scratch *scratch)
+/* Scalars of write_logged, as vectors. */
+struct stretching {
+    vector_f32 s, decay, forth, back;
+};
+
+/* w -> w2 of one vector; returns w1 and the lanes in which the way back would miss it. */
+static inline vector_f32 stretch_vector(const struct stretching *k, const float *u, float *w, unsigned *lanes)
 {
-    const struct coefficients *k = &item->job->k;
-    const float s = (float)k->step_size, decay = (float)k->decay, back = inverse_of(kappa);
-    float *restrict w1 = scratch->w1, *restrict w2 = scratch->w2;
-    uint32_t *restrict differs = scratch->differs, n_differ = 0;
-    for (int64_t i = 0; i < n; i++) {
-        w1[i] = w[i] - FMA(decay, w[i], s * u[i]);
-        w2[i] = stretch(w1[i], u[i], s, kappa);
-        differs[i] = bits_of(stretch(w2[i], u[i], s, back)) != bits_of(w1[i]);
-        n_differ += differs[i];
+    const vector_f32 c = *(const vector_f32 *)u, b = *(const vector_f32 *)w;
+    const vector_f32 w1 = b - VFMA(k->decay, b, k->s * c);
+    const vector_f32 w2 = VFMA(k->forth, VFMA(k->s, c, w1), w1);
+    const vector_f32 kept = VFMA(k->back, VFMA(k->s, c, w2), w2);
+    *(vector_f32 *)w = w2;
+    *lanes = DIFFERING_LANES(kept, w1);
+    return w1;
+}
+
+static void log_lanes(struct item *item, int64_t at, vector_f32 w1, unsigned lanes)
+{
+    float values[PER_VECTOR];
+    memcpy(values, &w1, sizeof values);
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes);
+        item->log_at[item->n_logged] = (uint16_t)(at + lane);
+        item->log_value[item->n_logged++] = values[lane];
     }
-    if (item->n_logged + n_differ > ITEM / LOG_SHARE)
-        return 0;
-    memcpy(w, w2, (size_t)n * sizeof *w);
-    for (int64_t i = 0; n_differ; i++)
-        if (differs[i]) {
-            item->log_at[item->n_logged] = (uint16_t)(at + i);
-            item->log_value[item->n_logged++] = w1[i];
-            n_differ--;
-        }
-    return 1;
+}
+
+/* Write the channel-projected weights of a row and log where the way back would miss w1. Stops where the log might
+ * become full; returns how many were written. `start` is the row's place in the item. */
+static int64_t write_logged(struct item *item, int64_t start, int64_t n, float *w, const float *u, float kappa)
+{
+    const vector_f32 zero = {0};
+    const struct stretching k = {zero + (float)item->job->k.step_size, zero + (float)item->job->k.decay, zero + kappa,
+                                 zero + inverse_of(kappa)};
+    unsigned lanes;
+    int64_t i = 0;
+    for (; i + PER_VECTOR <= n; i += PER_VECTOR) {
+        if (item->n_logged + PER_VECTOR > ITEM / LOG_SHARE)
+            return i;
+        const vector_f32 w1 = stretch_vector(&k, u + i, w + i, &lanes);
+        if (lanes)
+            log_lanes(item, start + i, w1, lanes);
+    }
+    if (i < n && item->n_logged + PER_VECTOR <= ITEM / LOG_SHARE) {
+        float rest_u[PER_VECTOR] = {0}, rest_w[PER_VECTOR] = {0};
+        memcpy(rest_u, u + i, (size_t)(n - i) * sizeof *u);
+        memcpy(rest_w, w + i, (size_t)(n - i) * sizeof *w);
+        const vector_f32 w1 = stretch_vector(&k, rest_u, rest_w, &lanes);
+        log_lanes(item, start + i, w1, lanes & ((1u << (n - i)) - 1));
+        memcpy(w + i, rest_w, (size_t)(n - i) * sizeof *w);
+        i = n;
+    }
+    return i;
 }
 
 /* Undo write_logged over elements [at, at + n) of the item. */
@@ -233,15 +322,26 @@ static int NAME(keeps_direction)(const struct job *job)
     return job->n_items == 1 && job->layout == ROWS && n * sizeof(REAL) <= sizeof((struct scratch *)0)->direction;
 }
 
-/* Update elements [at, at + n), n <= CHUNK; returns the gradient and weight as REAL. */
-static void NAME(advance)(const struct job *job, struct scratch *scratch, int64_t at, int64_t n, REAL *u, REAL **g,
-                          REAL **w)
+/* The stages of the first sweep for elements [at, at + n) of the tensor, n <= CHUNK, that make up `n_rows` rows. */
+static void NAME(advance)(const struct job *job, struct scratch *scratch, enum NAME(out) out, int64_t at, int64_t n,
+                          int64_t n_rows, REAL *u, double *sums)
 {
     const struct tensor *t = job->tensor;
-    *g = NAME(view)(t, t->grad, at, n, scratch->grad);
-    *w = NAME(view)(t, t->weight, at, n, scratch->weight);
+    const REAL *g = NAME(view)(t, t->grad, at, n, scratch->grad);
+    REAL *w = NAME(view)(t, t->weight, at, n, scratch->weight);
     REAL *first = t->first ? (REAL *)t->first + at : NULL, *second = t->second ? (REAL *)t->second + at : NULL;
-    NAME(update)(&job->k, n, *g, first, second, u);
+    const int64_t row = n / n_rows;
+    if (n_rows > 1 && row < 2 * LANES) {
+        NAME(update)(&job->k, n, g, first, second, u);
+        NAME(add_short_rows)(n_rows, row, g, w, u, sums);
+        if (out == NAME(WEIGHT))
+            NAME(apply)(n, w, u, job->k.step_size, job->k.decay);
+    } else
+        for (int64_t i = 0, r = 0; r < n_rows; r++, i += row)
+            NAME(advance_row)(out, &job->k, row, g + i, w + i, first ? first + i : NULL, second ? second + i : NULL,
+                              u + i, sums + r * N_STATISTICS);
+    if (out == NAME(WEIGHT))
+        NAME(put)(t, at, n, w);
 }
 
 /* A tensor without projection, or a part of a row too long to keep. */
@@ -249,36 +349,26 @@ static void NAME(sweep_range)(struct item *item, struct scratch *scratch)
 {
     const struct job *job = item->job;
     const int64_t base = item->row * job->row;
-    REAL *u = (REAL *)scratch->direction, *g, *w;
+    const enum NAME(out) out = job->layout == FLAT ? NAME(WEIGHT) : NAME(NOTHING);
     for (int64_t at = item->begin; at < item->end; at += CHUNK) {
         const int64_t n = NAME(min)(CHUNK, item->end - at);
-        NAME(advance)(job, scratch, base + at, n, u, &g, &w);
-        if (job->layout == SEGMENTS) {
-            NAME(add_row)(n, g, w, u, item->sums);
-            continue;
-        }
-        item->sums[WW] += NAME(square_sum)(n, w);
-        NAME(apply)(n, w, u, job->k.step_size, job->k.decay);
-        NAME(put)(job->tensor, at, n, w);
+        NAME(advance)(job, scratch, out, base + at, n, 1, (REAL *)scratch->direction, item->sums);
     }
 }
 
 #if IS_FLOAT
-/* Write `n_rows` rows from `row` on as the guess says. */
-static void write_rows(struct item *item, struct scratch *scratch, int64_t row, int64_t n_rows, const float *u)
+/* Write `n_rows` rows from `row` on in the channel view, as guessed, until the log is full. */
+static void write_rows(struct item *item, int64_t row, int64_t n_rows, const float *u)
 {
     const struct job *job = item->job;
     const int64_t start = item->begin * job->row, length = job->row;
-    float *w = (float *)job->tensor->weight + row * length;
-    if (job->mode == WRITE_NONE)
-        apply_f32(n_rows * length, w, u, job->k.step_size, job->k.decay);
-    for (int64_t r = 0; job->mode == WRITE_CHANNEL && r < n_rows; r++)
-        for (int64_t c = 0; c < length; c += CHUNK) {
-            const int64_t at = r * length + c, n = min_f32(CHUNK, length - c), from = (row + r) * length + c;
-            if (from < item->raw_from &&
-                !write_logged(item, from - start, n, w + at, u + at, (float)job->channel[row + r], scratch))
-                item->raw_from = from;
-        }
+    float *w = (float *)job->tensor->weight;
+    for (int64_t r = 0; r < n_rows && (row + r) * length < item->raw_from; r++) {
+        const int64_t at = (row + r) * length;
+        const int64_t n = write_logged(item, at - start, length, w + at, u + r * length, (float)job->channel[row + r]);
+        if (n < length)
+            item->raw_from = at + n;
+    }
 }
 #endif
 
@@ -286,24 +376,22 @@ static void NAME(sweep_rows)(struct item *item, struct scratch *scratch)
 {
     const struct job *job = item->job;
     const int64_t length = job->row, together = length < CHUNK ? CHUNK / length : 1;
-    REAL *g, *w;
+    const int keeps_all = NAME(keeps_direction)(job), keeps_row = keeps_all || job->mode == WRITE_CHANNEL;
+    const enum NAME(out) out =
+        keeps_row ? NAME(DIRECTION) : job->mode == WRITE_NONE ? NAME(WEIGHT) : NAME(NOTHING);
     for (int64_t row = item->begin, n_rows; row < item->end; row += n_rows) {
         n_rows = NAME(min)(together, item->end - row);
         const int64_t at = row * length, total = n_rows * length;
-        const int keeps = NAME(keeps_direction)(job), keeps_row = keeps || job->is_two_stage;
-        REAL *u = (REAL *)scratch->direction + (keeps ? at : 0);
+        REAL *u = (REAL *)scratch->direction + (keeps_all ? at : 0);
         memset(scratch->rows, 0, (size_t)(n_rows * N_STATISTICS) * sizeof(double));
-        for (int64_t c = 0; c < total; c += CHUNK) { /* several chunks only of a single long row */
-            const int64_t n = NAME(min)(CHUNK, total - c);
-            REAL *u_here = u + (keeps_row ? c : 0);
-            NAME(advance)(job, scratch, at + c, n, u_here, &g, &w);
-            NAME(add_rows)(n_rows, n / n_rows, g, w, u_here, scratch->rows);
-        }
+        for (int64_t c = 0; c < total; c += CHUNK) /* several chunks only of a single long row */
+            NAME(advance)(job, scratch, out, at + c, NAME(min)(CHUNK, total - c), n_rows, u + (keeps_row ? c : 0),
+                          scratch->rows);
         for (int64_t r = 0; r < n_rows; r++)
             adamp_absorb_row(item, row + r, scratch->rows + r * N_STATISTICS);
 #if IS_FLOAT
-        if (job->is_two_stage)
-            write_rows(item, scratch, row, n_rows, u);
+        if (job->mode == WRITE_CHANNEL)
+            write_rows(item, row, n_rows, u);
 #endif
     }
 }
@@ -313,14 +401,11 @@ static void NAME(sweep_panel)(struct item *item, struct scratch *scratch)
     const struct job *job = item->job;
     const struct tensor *t = job->tensor;
     const int64_t n_channels = item->end - item->begin, run = n_channels * t->inner;
-    REAL *u = (REAL *)scratch->direction, *g, *w;
     memset(scratch->rows, 0, (size_t)(n_channels * N_STATISTICS) * sizeof(double));
     for (int64_t o = 0; o < t->outer; o++)
-        for (int64_t c = 0; c < run; c += CHUNK) { /* several chunks only of a single channel */
-            const int64_t n = NAME(min)(CHUNK, run - c);
-            NAME(advance)(job, scratch, (o * t->channels + item->begin) * t->inner + c, n, u, &g, &w);
-            NAME(add_rows)(n_channels, n / n_channels, g, w, u, scratch->rows);
-        }
+        for (int64_t c = 0; c < run; c += CHUNK) /* several chunks only of a single channel */
+            NAME(advance)(job, scratch, NAME(NOTHING), (o * t->channels + item->begin) * t->inner + c,
+                          NAME(min)(CHUNK, run - c), n_channels, (REAL *)scratch->direction, scratch->rows);
     for (int64_t c = 0; c < n_channels; c++)
         adamp_absorb_row(item, item->begin + c, scratch->rows + c * N_STATISTICS);
 }
@@ -436,3 +521,4 @@ static void NAME(finish)(struct item *item, struct scratch *scratch)
 }
 #undef LANES
 #undef N_VECTORS
+#undef PER_VECTOR
