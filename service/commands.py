@@ -68,12 +68,13 @@ def up(
         return
     home = launch.home_of(settings)
     own = launch.start(home, tell, slots=slots, has_lifeline=foreground, port=port)
-    console.print(f"Tangent answers at {own.address}", markup=False)
-    console.print(f"  home   {home}\n  token  {home / 'token'}\n  stop   tangent down", markup=False)
-    if foreground:
-        try:
+    try:
+        console.print(f"Tangent answers at {own.address}", markup=False)
+        console.print(f"  home   {home}\n  token  {home / 'token'}\n  stop   tangent down", markup=False)
+        if foreground:
             own.wait()
-        finally:
+    finally:
+        if foreground:
             own.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -56,7 +57,7 @@ class OwnInstance:
         self.check()
 
     def stop(self, *, deadline_s: float = 60.0) -> None:
-        """Ask the supervisor to stop, wait for it, and stop what it left if it was killed; not to be interrupted."""
+        """Ask the supervisor to stop, wait for it, and stop what it left if it was killed; again is harmless."""
         with interrupts.deferred():
             if self._process.poll() is None:
                 self._process.terminate()
@@ -156,6 +157,8 @@ def start(home: Path, tell: Tell, *, slots: int = 0, has_lifeline: bool, port: i
             start_new_session=True,
         )
         own = OwnInstance(process, home)
+        if has_lifeline:
+            atexit.register(own.stop)  # a Ctrl-C may come between this function's return and the caller's `try`
     try:
         own.await_ready(tell)
     except BaseException:
