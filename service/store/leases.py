@@ -7,6 +7,7 @@ claim, one renewal per third of a lease, one finish.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -265,6 +266,8 @@ def finish_trial(connection: Connection, trial_id: TrialId, attempt: int, finish
         "attempt": attempt,
         "state": finish.outcome.state.value,
         "outcome": finish.outcome.value,
+        "value": _endpoint(finish, finish.value),
+        "test_value": _endpoint(finish, finish.test_value),
         "metrics": json.dumps(dict(finish.metrics or {})),
         "measurements": _rows(finish.measurements),
     }
@@ -372,6 +375,12 @@ def note_resumed(connection: Connection, trial_id: TrialId, attempt: int, step: 
     """)
     arguments = {"trial_id": trial_id, "attempt": attempt, "step": step}
     return connection.execute(statement, arguments).one_or_none() is not None
+
+
+def _endpoint(finish: Finish, value: float | None) -> float | None:
+    """What is no number is none for a run that did not finish, and for one that did the schema's to refuse."""
+    is_number = value is None or math.isfinite(value)
+    return value if is_number or finish.outcome is Outcome.FINISHED else None
 
 
 def _rows(measurements: Sequence[Mapping[str, Any]]) -> str:
