@@ -25,8 +25,23 @@ class Path:
     make_plan: Callable[[], Any]
 
 
+def _triton_why_not() -> str | None:
+    from adamp import triton_plan  # importing triton takes seconds, so only where there are GPU parameters
+
+    return triton_plan.why_not()
+
+
+def _triton_plan() -> Any:
+    from adamp import triton_plan
+
+    return triton_plan.Plan()
+
+
 # By device type, best first; plain torch is what remains where none can run.
-_PATHS: dict[str, tuple[Path, ...]] = {"cpu": (Path("native", native.why_not, native.Plan),)}
+_PATHS: dict[str, tuple[Path, ...]] = {
+    "cpu": (Path("native", native.why_not, native.Plan),),
+    "cuda": (Path("triton", _triton_why_not, _triton_plan),),
+}
 _NAMES = ("torch", *(path.name for paths in _PATHS.values() for path in paths))
 
 

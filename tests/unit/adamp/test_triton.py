@@ -5,14 +5,17 @@ What needs a GPU is in `tests/gpu`. Without triton these tests are skipped, and 
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from adamp import triton_arithmetic, triton_plan
+import adamp
+from adamp import SGDP, SGDW, AdamP, triton_arithmetic, triton_plan
 
 ROOT = Path(__file__).resolve().parents[3]
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -84,3 +87,19 @@ def test_every_kernel_compiles_for_an_h200_without_contracted_products():
     sizes = run_module("triton_compiled", TRITON_INTERPRET="0")
     assert len(sizes) == 24
     assert min(sizes.values()) > 0
+
+
+def test_paths_say_why_a_gpu_has_no_triton_step():
+    if triton_plan.why_not() is not None:
+        assert triton_plan.why_not() in adamp.paths()["cuda"]
+
+
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP, SGDW])
+def test_a_learning_rate_on_another_device_is_not_read_on_the_host(optimizer):
+    subject = optimizer([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
+    lr = torch.empty((), device="meta")  # has no value that could be read
+    hyper = subject._read_hyper({**subject.param_groups[0], "lr": lr})
+    assert math.isnan(hyper.lr)
+    assert hyper.lr_tensor is lr
+    on_cpu = subject._read_hyper({**subject.param_groups[0], "lr": torch.tensor(0.25)})
+    assert (on_cpu.lr, on_cpu.lr_tensor) == (0.25, None)
