@@ -103,3 +103,8 @@ def test_a_learning_rate_on_another_device_is_not_read_on_the_host(optimizer):
     assert hyper.lr_tensor is lr
     on_cpu = subject._read_hyper({**subject.param_groups[0], "lr": torch.tensor(0.25)})
     assert (on_cpu.lr, on_cpu.lr_tensor) == (0.25, None)
+
+
+def test_asking_for_the_paths_warns_of_none(caplog):
+    adamp.paths()
+    assert caplog.records == []
