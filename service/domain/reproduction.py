@@ -114,7 +114,7 @@ def _sentence(
     outcomes: tuple[str, str],
 ) -> str:
     if is_bitwise:
-        also = f", although {listing(list(differing))} differ" if differing else ""
+        also = f", with different {listing(list(differing))}" if differing else ""
         return f"Reproduced bit by bit, every epoch and both endpoints{also}."
     where = "in the final endpoint only" if epoch is None else f"from epoch {epoch} on"
     if outcomes[0] != outcomes[1]:
@@ -123,5 +123,5 @@ def _sentence(
         size = "both diverged" if ratio is None else f"the endpoint differs by {percent(ratio)}"
     if not differing:
         return f"Not reproduced: processor, versions and code are the same, but the runs differ {where}; {size}."
-    allowed = f"{percent(tolerance)} are allowed where {listing(list(differing))} differ"
+    allowed = f"{percent(tolerance)} are allowed with different {listing(list(differing))}"
     return f"{'Reproduced' if is_reproduced else 'Not reproduced'} within a tolerance: {size}; {allowed}."

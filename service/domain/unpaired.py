@@ -135,19 +135,18 @@ def _sentence(names: tuple[str, str], sizes: tuple[int, int], found: _Found, rep
         return f"{opening}: {tested}. Fewer than {MIN_REPLICATES} replicates: no verdict."
     if p_value < 0.05:
         return f"{opening}: {tested}. {'Better' if center < 0 else 'Worse'}."
-    return f"{opening}: {tested}. Inconclusive: {_ruled_out(interval, report['margin'])}."
-
-
-def _ruled_out(interval: Interval, margin: float) -> str:
-    if interval.is_inside(margin):
-        return f"within the margin of {margin_percent(margin)} either way"
-    return f"not worse than {percent(interval.upper)}, not better than {percent(interval.lower)}"
+    if interval.is_inside(report["margin"]):
+        return f"{opening}: {tested}. Equivalent within {margin_percent(report['margin'])}."
+    ruled_out = f"not worse than {percent(interval.upper)}, not better than {percent(interval.lower)}"
+    return f"{opening}: {tested}. Inconclusive: {ruled_out}."
 
 
 def _warnings(first: Report, second: Report, *, is_paired: bool) -> list[str]:
     warnings = ["The pair was not declared before the trials ran: its p-value is not corrected for the choice."]
     if not is_paired:
         warnings.insert(0, "Nothing is paired, as if all seeds differed: the interval is wider than that of one study.")
+        if first["spec_hash"] == second["spec_hash"]:
+            warnings.insert(0, "Both arms belong to one study: a pair declared in its file is paired by seed.")
     running = [report["study"] for report in (first, second) if not report["is_finished"]]
     warnings.extend(f"Study '{name}' still runs: its replicates are not all there." for name in running)
     if first["code_revision"] != second["code_revision"]:

@@ -83,9 +83,9 @@ def _axes(frame: Frame, label: str, *, as_percent: bool = False) -> Iterable[str
         yield line(frame.left, y, frame.right, y, "grid")
         yield text(frame.left - 6, y + 4, shown, colour="muted", size=11, anchor="end")
     for value in ticks(*frame.x_range, is_log=frame.is_x_log):
-        if float(value).is_integer():
+        if float(value).is_integer() or label == AXES["device_s"]:
             yield line(frame.x(value), frame.bottom, frame.x(value), frame.bottom + 4, "muted")
-            yield text(frame.x(value), frame.bottom + 16, f"{value:,.0f}", colour="muted", size=11, anchor="middle")
+            yield text(frame.x(value), frame.bottom + 16, f"{value:,.10g}", colour="muted", size=11, anchor="middle")
     yield line(frame.left, frame.bottom, frame.right, frame.bottom, "muted")
     yield text((frame.left + frame.right) / 2, HEIGHT - 6, label, colour="muted", size=11, anchor="middle")
 

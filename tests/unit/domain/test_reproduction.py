@@ -40,14 +40,14 @@ def test_one_bit_is_too_much_on_the_same_machine(changes, epoch):
 def test_another_machine_gets_a_tolerance_that_is_said(factor, is_reproduced):
     found = judge_reproduction(STORED, again(test_value=0.5 * factor, environment={**HERE, "cpu": "B"}))
     assert (found.is_reproduced, found.differing) == (is_reproduced, ("cpu",))
-    assert "+28 % are allowed where cpu differ" in found.sentence
+    assert "+28 % are allowed with different cpu" in found.sentence
     assert found.log_ratio == pytest.approx(math.log(factor))
 
 
 def test_other_code_is_named_and_equal_bits_there_are_said():
     found = judge_reproduction(STORED, again(content_key="other"))
     assert found.differing == ("training code",)
-    assert found.sentence == "Reproduced bit by bit, every epoch and both endpoints, although training code differ."
+    assert found.sentence == "Reproduced bit by bit, every epoch and both endpoints, with different training code."
 
 
 def test_a_run_that_diverges_only_once_is_not_reproduced_anywhere():

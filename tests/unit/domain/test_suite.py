@@ -168,3 +168,8 @@ class TestAcrossStudies:
             compare_studies(first, {**first, "workload": "other"}, "adamw", "adamw")
         with pytest.raises(ValueError, match="has no arm 'lion'; it has adamw, adamp and tuned"):
             compare_studies(first, first, "adamw", "lion")
+
+    def test_equal_runs_are_equivalent_and_arms_of_one_study_are_sent_to_its_report(self):
+        report = document(full_source(1))
+        assert compare_studies(report, report, "adamw", "adamw").sentence.endswith("Equivalent within 5 %.")
+        assert "Both arms belong to one study" in compare_studies(report, report, "adamw", "adamp").warnings[0]
