@@ -50,22 +50,31 @@ class ArmMechanism:
 
 
 @dataclass(frozen=True)
+class LayerRun:
+    """One scale-invariant layer in one confirm run: what the medians are of. Growth as in `LayerSummary`."""
+
+    trial: int
+    layer: str
+    norm_growth: float | None
+    projection_rate: float | None
+
+    @property
+    def effective_lr_ratio(self) -> float | None:
+        """As in `LayerSummary`."""
+        return None if self.norm_growth is None else self.norm_growth**-2
+
+
+@dataclass(frozen=True)
 class Mechanism:
     """Layers by arm and name, arms in the order in which they were declared; empty without measurements."""
 
     layers: tuple[LayerSummary, ...]
     arms: tuple[ArmMechanism, ...]
+    runs: tuple[LayerRun, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        return {"layers": to_plain(self.layers), "arms": to_plain(self.arms)}
-
-
-@dataclass(frozen=True)
-class _Run:
-    norm_growth: float | None
-    effective_lr_ratio: float | None
-    projection_rate: float | None
+        return {"layers": to_plain(self.layers), "arms": to_plain(self.arms), "runs": to_plain(self.runs)}
 
 
 def describe_mechanism(
@@ -85,25 +94,24 @@ def describe_mechanism(
         if entry.is_scale_invariant and entry.trial in arm_of:
             runs = series.setdefault((arm_of[entry.trial], entry.layer), {})
             runs.setdefault(entry.trial, []).append(entry)
-    summaries = tuple(
-        _summarize(arm, layer, [_run(run) for run in series[arm, layer].values()])
-        for arm in arms
-        for layer in sorted(layer for owner, layer in series if owner == arm)
-    )
-    return Mechanism(summaries, tuple(_arm_line(arm, summaries) for arm in arms) if summaries else ())
+    by_place = {place: [_run(entries) for _, entries in sorted(found.items())] for place, found in series.items()}
+    places = [(arm, layer) for arm in arms for layer in sorted(layer for owner, layer in series if owner == arm)]
+    summaries = tuple(_summarize(arm, layer, by_place[arm, layer]) for arm, layer in places)
+    lines = tuple(_arm_line(arm, summaries) for arm in arms) if summaries else ()
+    return Mechanism(summaries, lines, tuple(run for place in places for run in by_place[place]))
 
 
-def _run(measurements: list[LayerMeasurement]) -> _Run:
+def _run(measurements: list[LayerMeasurement]) -> LayerRun:
     """One layer of one run, from its epochs in any order; epoch 0 is the state before the first step."""
     epochs = sorted(measurements, key=lambda entry: entry.epoch)
     first, last = epochs[0].weight_norm, epochs[-1].weight_norm
     is_measured = epochs[0].epoch == 0 and len(epochs) > 1 and first > 0 and last > 0
     growth = last / first if is_measured and math.isfinite(last / first) else None
     rates = [e.projection_rate for e in epochs if e.epoch > 0 and e.projection_rate is not None]
-    return _Run(growth, None if growth is None else growth**-2, statistics.fmean(rates) if rates else None)
+    return LayerRun(epochs[0].trial, epochs[0].layer, growth, statistics.fmean(rates) if rates else None)
 
 
-def _summarize(arm: str, layer: str, runs: list[_Run]) -> LayerSummary:
+def _summarize(arm: str, layer: str, runs: list[LayerRun]) -> LayerSummary:
     return LayerSummary(
         arm=arm,
         layer=layer,

@@ -169,3 +169,16 @@ def importances(report: dict, arm: str) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return optuna.importance.get_param_importances(study)
+
+
+def mechanism(report: dict, arm: str) -> tuple[float, float, float | None]:
+    """Medians over layers of the medians over runs: growth, effective rate, projected share."""
+    owner = {t["number"]: t["arm"] for t in report["trials"]}
+    layers: dict[str, list[tuple[float, float | None]]] = {}
+    for run in report["mechanism"]["runs"]:
+        if owner[run["trial"]] == arm:
+            layers.setdefault(run["layer"], []).append((run["norm_growth"], run["projection_rate"]))
+    growth = [np.median([g for g, _ in runs]) for runs in layers.values()]
+    rates = [np.median([1 / g**2 for g, _ in runs]) for runs in layers.values()]
+    shares = [np.median([p for _, p in runs if p is not None]) for runs in layers.values() if runs[0][1] is not None]
+    return float(np.median(growth)), float(np.median(rates)), float(np.median(shares)) if shares else None

@@ -56,3 +56,9 @@ def curve_of(trial, rng):
 def document(source):
     """The report as it is read from JSON; fails on NaN."""
     return json.loads(json.dumps(build_report(source).to_dict(), allow_nan=False))
+
+
+def table(report, name):
+    """The rows of one of the report's tables."""
+    found = report["estimates"][name]
+    return found.get("arms", found.get("pairs"))

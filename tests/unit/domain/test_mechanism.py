@@ -68,4 +68,4 @@ def test_a_run_measured_from_the_middle_has_no_growth():
 
 def test_nothing_measured_is_empty():
     mechanism = describe_mechanism(["a"], [trial(1, "a")], [])
-    assert mechanism.to_dict() == {"layers": [], "arms": []}
+    assert mechanism.to_dict() == {"layers": [], "arms": [], "runs": []}
