@@ -16,7 +16,7 @@ from service.store.database import Connection, Database
 from service.store.studies import StudyRow
 from service.studies import get
 
-_LATEST_KEY = "options"
+_LATEST_KEY = "n_trials_left_out"
 """The key that reports gained last."""
 
 

@@ -17,6 +17,8 @@ from service.domain.trial import Phase, TrialRecord
 __all__ = ["SCHEMA", "ArmInput", "ArmReport", "Comparison", "Report", "ReportInput", "build_report"]
 
 SCHEMA = 1
+MAX_TRIALS = 20_000
+"""Above that many trials (about 8 MB of JSON) a report leaves those of search and select to the study's export."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Report:
 
 def _provenance(source: ReportInput) -> dict[str, Any]:
     """What the numbers above can be recomputed from: the declared arms and pairs, every trial, every curve."""
-    trials = sorted((t for t in source.trials if t.phase in REPORTED_PHASES), key=lambda trial: trial.number)
+    every = sorted((t for t in source.trials if t.phase in REPORTED_PHASES), key=lambda trial: trial.number)
+    trials = every if len(every) <= MAX_TRIALS else [t for t in every if t.phase is Phase.CONFIRM]
     return {
         "options": to_plain(source.options),
         "sampler": source.sampler,
@@ -80,6 +83,7 @@ def _provenance(source: ReportInput) -> dict[str, Any]:
         "compare": [list(pair) for pair in source.compare],
         "spaces": {arm.name: to_plain(arm.search) for arm in source.arms},
         "trials": [_trial(trial) for trial in trials],
+        "n_trials_left_out": len(every) - len(trials),
         "curves": to_plain(sorted(source.curves, key=lambda curve: curve.trial)),
         "environments": to_plain(source.environments),
     }

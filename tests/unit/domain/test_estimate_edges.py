@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from service.domain import report
 from service.domain.bootstrap import cluster_interval, mean_band
 from service.domain.budget_curves import replicate_curves
 from service.domain.trial import Outcome, Phase, TrialState
@@ -71,6 +72,16 @@ class TestWhereThereIsLittle:
             full_source().trials, lambda t: t.number > 50, state=TrialState.WAITING, outcome=None, value=None
         )
         assert document(dataclasses.replace(full_source(), trials=running, is_finished=False))
+
+    def test_a_huge_study_leaves_its_search_to_the_export(self, monkeypatch):
+        source = full_source()
+        whole = document(source)
+        assert (len(whole["trials"]), whole["n_trials_left_out"]) == (len(source.trials), 0)
+        monkeypatch.setattr(report, "MAX_TRIALS", 100)
+        short = document(source)
+        assert {trial["phase"] for trial in short["trials"]} == {"confirm"}
+        assert len(short["trials"]) + short["n_trials_left_out"] == len(source.trials)
+        assert short["comparisons"] == whole["comparisons"]
 
     def test_a_pruner_and_another_sampler_are_said(self):
         remark = document(full_source(sampler="tpe", pruner="median"))["estimates"]["expected_best"]["remark"]
