@@ -58,7 +58,7 @@ def difference_svg(report: Mapping[str, Any], pair: Mapping[str, Any], *, is_fil
     values = [v for key in ("log_ratio", "lower", "upper") for v in pair[key] or ()] + [0.0]
     longest = pair["trials"][-1]
     frame = Frame(
-        *(_LEFT, 34, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
+        *(_LEFT, 44, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
         x_range=(1, longest),
         y_range=padded(values, is_log=False),
         is_x_log=longest > _MANY,

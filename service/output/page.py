@@ -12,7 +12,7 @@ from service.output.forest import colour_of, forest_svg, rows_of
 from service.output.heat import surface_svg
 from service.output.marks import theme_css
 from service.output.paste import lines_to_paste
-from service.output.tables import Table, all_tables, caveats, design, runs
+from service.output.tables import Table, all_tables, caveats, design, runs, winners
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -30,7 +30,7 @@ def page(report: Mapping[str, Any]) -> str:
         *_budget(report),
         *_tables(tables, "tunability", "times", "sensitivity"),
         *_surfaces(report),
-        *_tables(tables, "mechanism", "winners"),
+        *_tables(tables, "mechanism"),
         *_paste(report),
         *_raw(report),
         _foot(report),
@@ -140,7 +140,7 @@ def _paste(report: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _raw(report: Mapping[str, Any]) -> Iterable[str]:
-    tables = [runs(pair) for pair in report["comparisons"]]
+    tables = [winners(report), *(runs(pair) for pair in report["comparisons"])]
     shown = [table for table in tables if table.rows]
     if not shown:
         return
