@@ -90,6 +90,11 @@ static void NAME(update)(const struct coefficients *k, int64_t n, const REAL *re
 static void NAME(apply)(int64_t n, REAL *restrict w, const REAL *restrict u, double step_size, double decay)
 {
     const REAL s = (REAL)step_size, d = (REAL)decay;
+    if (decay == 0) { /* 0 * inf would be NaN */
+        for (int64_t i = 0; i < n; i++)
+            w[i] = w[i] - s * u[i];
+        return;
+    }
     for (int64_t i = 0; i < n; i++)
         w[i] = w[i] - FMA(d, w[i], s * u[i]);
 }
@@ -147,6 +152,7 @@ static inline __attribute__((always_inline)) void NAME(advance_row_as)(
     const NAME(vector) correction = zero + (REAL)k->inverse_correction, eps = zero + (REAL)k->eps;
     const NAME(vector) sign = zero + (REAL)k->sign, s = zero + (REAL)k->step_size, decay = zero + (REAL)k->decay;
     NAME(vector) gw[N_VECTORS] = {0}, gg[N_VECTORS] = {0}, ww[N_VECTORS] = {0}, wu[N_VECTORS] = {0};
+    const int has_decay = k->decay != 0; /* 0 * inf would be NaN */
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < N_VECTORS; l++) {
@@ -169,8 +175,12 @@ static inline __attribute__((always_inline)) void NAME(advance_row_as)(
             }
             if (out == NAME(DIRECTION))
                 *(NAME(vector) *)(u + at) = c;
-            if (out == NAME(WEIGHT))
-                *(NAME(vector) *)(w + at) = b - VFMA(decay, b, s * c);
+            if (out == NAME(WEIGHT)) {
+                NAME(vector) step = s * c;
+                if (has_decay)
+                    step = VFMA(decay, b, step);
+                *(NAME(vector) *)(w + at) = b - step;
+            }
             gw[l] = VFMA(a, b, gw[l]);
             gg[l] = VFMA(a, a, gg[l]);
             ww[l] = VFMA(b, b, ww[l]);
@@ -244,13 +254,17 @@ static void stretch_all(int64_t n, float *restrict w, const float *restrict u, d
 /* Scalars of write_logged, as vectors. */
 struct stretching {
     vector_f32 s, decay, forth, back;
+    int has_decay;
 };
 
 /* w -> w2 of one vector; returns w1 and the lanes in which the way back would miss it. */
 static inline vector_f32 stretch_vector(const struct stretching *k, const float *u, float *w, unsigned *lanes)
 {
     const vector_f32 c = *(const vector_f32 *)u, b = *(const vector_f32 *)w;
-    const vector_f32 w1 = b - VFMA(k->decay, b, k->s * c);
+    vector_f32 step = k->s * c;
+    if (k->has_decay)
+        step = VFMA(k->decay, b, step);
+    const vector_f32 w1 = b - step;
     const vector_f32 w2 = VFMA(k->forth, VFMA(k->s, c, w1), w1);
     const vector_f32 kept = VFMA(k->back, VFMA(k->s, c, w2), w2);
     *(vector_f32 *)w = w2;
@@ -275,7 +289,7 @@ static int64_t write_logged(struct item *item, int64_t start, int64_t n, float *
 {
     const vector_f32 zero = {0};
     const struct stretching k = {zero + (float)item->job->k.step_size, zero + (float)item->job->k.decay, zero + kappa,
-                                 zero + inverse_of(kappa)};
+                                 zero + inverse_of(kappa), item->job->k.decay != 0};
     unsigned lanes;
     int64_t i = 0;
     for (; i + PER_VECTOR <= n; i += PER_VECTOR) {
