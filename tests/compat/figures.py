@@ -27,26 +27,26 @@ def trajectory_row(
         who: max(relative_error(t, r["weights"]) for t, r in zip(trajectories, of_one, strict=True))
         for who, of_one in results.items()
     }
-    counts = [
-        count_decisions(t, o, h) for t, o, h in zip(trajectories, results["ours"], results["theirs"], strict=True)
-    ]
+    seen = zip(trajectories, results["ours"], results["ours_plain"], results["theirs"], strict=True)
+    counts = [count_decisions(*of_one) for of_one in seen]
     n_steps = len(trajectories[0].job["grads"])
     totals = {key: sum(count[key] for count in counts) for key in counts[0]}
     row = {"case": name, "dtype": dtype.removeprefix("torch."), "n_steps": n_steps, "n_seeds": len(trajectories)}
     return {**row, "error": {who: rounded(e) for who, e in errors.items()}, "decisions": totals}
 
 
-def count_decisions(trajectory: Trajectory, ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, int]:
+def count_decisions(
+    trajectory: Trajectory, ours: dict[str, Any], plain: dict[str, Any], theirs: dict[str, Any]
+) -> dict[str, int]:
     """How many decisions there were by view, how many near a bound, and how many differ away from one."""
-    counts = dict.fromkeys(("channel", "layer", "none", "near", "ours_differ", "theirs_differ"), 0)
-    flat = zip(
-        *map(flatten, (trajectory.margins, trajectory.decisions, ours["decisions"], theirs["decisions"])), strict=True
-    )
-    for margin, expected, our, their in flat:
+    names = ("ours_differ", "ours_plain_differ", "theirs_differ")
+    counts = dict.fromkeys(("channel", "layer", "none", "near", *names), 0)
+    columns = (trajectory.margins, trajectory.decisions, *(result["decisions"] for result in (ours, plain, theirs)))
+    for margin, expected, *taken in zip(*map(flatten, columns), strict=True):
         counts[expected] += 1
         counts["near"] += margin <= NEAR
-        counts["ours_differ"] += margin > NEAR and our != expected
-        counts["theirs_differ"] += margin > NEAR and their != expected
+        for name, decision in zip(names, taken, strict=True):
+            counts[name] += margin > NEAR and decision != expected
     return counts
 
 

@@ -41,7 +41,7 @@ class Implementations:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._homes = {"ours": ("adamp", ROOT)}
+        self._homes = {"ours": ("adamp", ROOT), "ours_plain": ("adamp", ROOT)}
         for name, (package, version) in zip(("theirs", "pytorch_optimizer"), PACKAGES.items(), strict=True):
             self._homes[name] = (package, folder / name)
             self._install(f"{package}=={version}", folder / name)
@@ -55,7 +55,8 @@ class Implementations:
         paths = [str(path) for path in (home, jobs_path, results_path)]
         # Warnings are the other packages' own (deprecations) and would hide what matters.
         command = [sys.executable, "-W", "ignore", str(runner), package, *paths]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=self._folder)
+        path = {"ADAMP_PATH": "torch" if name == "ours_plain" else ""}
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1", **path}, cwd=self._folder)
         results: dict[str, Any] = torch.load(results_path, weights_only=True)
         return results
 
@@ -72,7 +73,7 @@ def compare_trajectories(implementations: Implementations) -> list[dict[str, Any
         for name in HYPER
     }
     jobs = {f"{name}|{dtype}|{i}": t.job for (name, dtype), ts in sets.items() for i, t in enumerate(ts)}
-    results = {who: implementations.run(who, jobs) for who in ("ours", "theirs", "pytorch_optimizer")}
+    results = {who: implementations.run(who, jobs) for who in page.COLUMNS}
     rows = []
     for (name, dtype), trajectories in sets.items():
         keys = [f"{name}|{dtype}|{i}" for i in range(len(trajectories))]
@@ -143,7 +144,12 @@ def main() -> None:
 
 def environment() -> dict[str, str]:
     """What else the figures depend on."""
-    return {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "path": adamp.paths()["cpu"],
+    }
 
 
 if __name__ == "__main__":
