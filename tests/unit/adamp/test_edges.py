@@ -1,0 +1,84 @@
+"""Small tensors, other channel dimensions, decays at the limit, and which plan a group has."""
+
+import math
+
+import pytest
+import torch
+
+from adamp import SGDP, AdamP, Decision, native
+from adamp.projection import channel_threshold, decide_projection
+
+F64 = torch.float64
+
+
+@pytest.mark.parametrize("fused", [False, None])
+@pytest.mark.parametrize(
+    ("shape", "channel_dim", "n_per_channel"), [((2, 50), 1, 2), ((2, 50), 0, 50), ((3, 2, 4), -1, 6)]
+)
+def test_the_channels_threshold_is_that_of_the_named_dimension(shape, channel_dim, n_per_channel, fused):
+    param = torch.nn.Parameter(torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(0)))
+    param.grad = torch.ones_like(param)
+    subject = SGDP([param], lr=0.1, delta=0.3, channel_dim=channel_dim, fused=fused)
+    subject.step()
+    expected = 0.3 / math.sqrt(n_per_channel)
+    assert subject.diagnostics()[0, 0].channel_threshold == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("fused", [False, None])
+def test_the_decision_uses_the_threshold_of_the_named_dimension(fused):
+    # Each column has cos 0.5: below 1 / sqrt(2), its own bound, and above 1 / sqrt(50), that of a row.
+    weight = torch.zeros(2, 50, dtype=F64)
+    weight[0] = 1
+    grad = torch.zeros(2, 50, dtype=F64)
+    grad[0], grad[1] = 0.5, math.sqrt(0.75)
+    assert bool(decide_projection(grad, weight, delta=1.0, eps=0.0, channel_dim=1).is_channel)
+    param = torch.nn.Parameter(weight)
+    param.grad = grad
+    subject = SGDP([param], lr=0.1, delta=1.0, channel_dim=1, fused=fused)
+    subject.step()
+    assert subject.diagnostics()[0, 0].decision is Decision.CHANNEL
+
+
+def test_the_threshold_counts_dimension_0_as_channels_unless_said_otherwise():
+    assert channel_threshold(torch.zeros(2, 50), delta=1.0) == 1 / math.sqrt(50)
+
+
+@pytest.mark.parametrize("fused", [False, None])
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP])
+def test_a_matrix_of_one_element_can_be_projected(optimizer, fused):
+    param = torch.nn.Parameter(torch.ones(1, 1))
+    param.grad = torch.ones(1, 1)
+    subject = optimizer([param], lr=0.1, delta=1.5, fused=fused)
+    subject.step()
+    assert subject.diagnostics()[0, 0].decision is Decision.CHANNEL
+    assert param.item() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("fused", [False, None])
+@pytest.mark.parametrize(("delta", "share"), [(1e9, 0.25), (0.0, 1.0)])
+def test_a_decay_of_the_whole_weight_is_scaled_where_projected_too(delta, share, fused):
+    param = torch.nn.Parameter(torch.ones(2, 2, dtype=F64))
+    param.grad = torch.zeros_like(param)
+    subject = SGDP([param], lr=0.5, weight_decay=2.0, wd_ratio=0.25, delta=delta, fused=fused)
+    subject.step()
+    assert torch.allclose(param.detach(), torch.full((2, 2), 1 - share, dtype=F64), atol=1e-15)
+    assert subject.diagnostics()[0, 0].decay == pytest.approx(share)
+
+
+def test_a_refused_channel_dim_is_shown():
+    with pytest.raises(ValueError, match=r"channel_dim must be an integer, .* got 'x'"):
+        AdamP([torch.nn.Parameter(torch.ones(2, 2))], channel_dim="x")
+
+
+@pytest.mark.skipif(native.why_not() is not None, reason=f"no native step: {native.why_not()}")
+def test_every_group_has_a_plan_of_its_own():
+    params = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
+    subject = SGDP([{"params": [p]} for p in params], lr=0.1, fused=True)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    subject.step()
+    assert [key[0] for key in subject._plans] == [0, 1]
+    kept = list(subject._plans.values())
+    assert kept[0] is not kept[1]
+    subject.step()
+    assert [a is b for a, b in zip(kept, subject._plans.values(), strict=True)] == [True, True]
