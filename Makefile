@@ -31,7 +31,7 @@ down: $(VENV)/.runtime
 
 ## make test       every test (PostgreSQL and Redis come from pip wheels)
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 ## make test-long  the longer forms too
 test-long: $(VENV)/.test

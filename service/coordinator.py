@@ -163,7 +163,7 @@ class Coordinator:
 
     def _sweep(self, session: Connection) -> None:
         with session.begin():
-            expired = leases.expired_trials(session)
+            expired = leases.expired_trials(session, grace=self._settings.lease)
         for trial_id, attempt in expired:
             self._take_back(session, trial_id, attempt)
         with session.begin():

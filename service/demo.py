@@ -80,7 +80,8 @@ def demo_study(name: str, seed: int, *, is_quick: bool = False) -> dict[str, Any
 
 def _find_or_submit(client: Client, seed: int, is_quick: bool, tell: Tell) -> list[int]:
     """The demo's studies: those of an earlier demo that was interrupted, as far as it came, else new ones."""
-    documents = [demo_study(name, seed, is_quick=is_quick) for name in STUDIES]
+    seeds = range(seed * len(STUDIES), (seed + 1) * len(STUDIES))  # a bank for each: studies that share none
+    documents = [demo_study(name, own, is_quick=is_quick) for name, own in zip(STUDIES, seeds, strict=True)]
     costs = [client.validate(document) for document in documents]
     earlier = _interrupted_demo(client, [cost["spec_hash"] for cost in costs])
     ids = []

@@ -207,7 +207,14 @@ def _calibration(connection: Connection, study: Study) -> Calibration | None:
 
 
 def _warnings(connection: Connection, study: Study) -> list[str]:
+    warnings = []
     online = workers.list_workers(connection, only_online=True)
     if not any(study.device in worker["devices"] and study.queue in worker["queues"] for worker in online):
-        return [f"no worker for device {study.device} is online; the study will wait until one is"]
-    return []
+        warnings.append(f"no worker for device {study.device} is online; the study will wait until one is")
+    if others := store.studies_of_seed(connection, study):
+        listed = ", ".join(map(str, others))
+        warnings.append(
+            f"seed {study.seed} was used by study {listed} too, which shares its random draws and training seeds; "
+            "independent evidence needs another seed"
+        )
+    return warnings

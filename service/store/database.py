@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, exc, text
@@ -11,6 +12,15 @@ from sqlalchemy import Connection, Engine, create_engine, exc, text
 from service.errors import StoreUnavailableError
 
 __all__ = ["Connection", "Database"]
+
+# A network that drops packets silently must not block a write for the kernel's quarter of an hour.
+_LINK: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 
 CHANNEL = "tangent"
 
@@ -30,7 +40,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,
-            connect_args={"application_name": application_name, "connect_timeout": 5},
+            connect_args={"application_name": application_name, **_LINK},
         )
 
     @contextmanager
@@ -80,7 +90,7 @@ class Database:
             StoreUnavailableError: The connection broke; what was sent meanwhile is lost, so look at the tables.
         """
         try:
-            with psycopg.connect(self._url, autocommit=True, application_name=self._name, connect_timeout=5) as link:
+            with psycopg.connect(self._url, autocommit=True, application_name=self._name, **_LINK) as link:
                 link.execute(f"LISTEN {CHANNEL}")
                 while True:
                     batch = [notice.payload for notice in link.notifies(timeout=timeout_s, stop_after=1)]

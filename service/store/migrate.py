@@ -41,7 +41,7 @@ def head_revision() -> str:
 
 def current_revision(url: str) -> str | None:
     """The ledger's revision, None where it is empty."""
-    engine = create_engine(_driver(url))
+    engine = create_engine(_driver(url), connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
@@ -57,7 +57,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def _run(url: str, work: Callable[[Config], None]) -> None:
-    engine = create_engine(_driver(url), connect_args={"application_name": "tangent-migrate"})
+    engine = create_engine(_driver(url), connect_args={"application_name": "tangent-migrate", "connect_timeout": 10})
     config = _config()
     try:
         with engine.begin() as connection:

@@ -112,6 +112,16 @@ def list_studies(
     return [_study_row(row) for row in rows.mappings()]
 
 
+def studies_of_seed(connection: Connection, study: Study) -> list[StudyId]:
+    """Other studies (by hash) with the same spec seed, the newest first, at most 5: they share draws and seeds."""
+    statement = text("""
+        SELECT id FROM studies WHERE (spec ->> 'seed')::bigint = :seed AND spec_hash <> :spec_hash
+        ORDER BY id DESC LIMIT 5
+    """)
+    rows = connection.execute(statement, {"seed": study.seed, "spec_hash": study.spec_hash})
+    return [StudyId(row.id) for row in rows]
+
+
 def active_study_ids(connection: Connection) -> list[StudyId]:
     """Studies that the coordinator has to look after, the most urgent first."""
     statement = text("SELECT id FROM studies WHERE state IN ('RUNNING', 'PAUSED') ORDER BY priority DESC, id")
