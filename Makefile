@@ -13,7 +13,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check -qq
 INPUTS := pyproject.toml adamp/pyproject.toml requirements.txt Makefile
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo up down test test-long lint format bench openapi clean
+.PHONY: help demo up down test test-long lint format bench pages clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -53,8 +53,10 @@ bench: $(VENV)/.test
 	@for area in $$(ls tests/bench/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -v '^_'); do \
 		$(BIN)/python -m tests.bench.$$area || exit 1; done
 
-openapi: $(VENV)/.runtime
+## make pages      pages that are generated: docs/openapi.json, docs/results.md
+pages: $(VENV)/.runtime
 	$(BIN)/python -m service.api.openapi
+	$(BIN)/python -m service.output.results
 
 $(VENV)/.runtime: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
