@@ -37,8 +37,8 @@ class Plan:
     """The tables of one parameter group, kept between its steps; the contract of `adamp.native.Plan`.
 
     The device holds 20 bytes per row (per 4096 elements in longer rows) and about 120 per tensor. One plan serves
-    one dtype: parameters of another than the first's are left for the plain path, as are float64, empty tensors,
-    and tensors that do not lie densely.
+    one device and one dtype: parameters of others than the first's are left for the plain path, as are float64, empty
+    tensors, and tensors that do not lie densely.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,8 @@ class Plan:
         if taken:
             self._fill(params, grads, state)
             lr = hyper.lr if hyper.lr_tensor is None else hyper.lr_tensor
-            self._launch(params[taken[0]].dtype, bool(state.first), hyper, lr)
+            with torch.cuda.device(self._tensors.get_device()):  # Triton launches on the present device
+                self._launch(params[taken[0]].dtype, bool(state.first), hyper, lr)
             torch.autograd.graph.increment_version([params[i] for i in taken])
         return sorted(set(range(len(params))) - set(taken))
 
@@ -109,6 +110,8 @@ class Plan:
     def _upload(self, values: "array[int]") -> None:
         """Copy without waiting. A captured copy is replayed from the same host memory, which must stay as it is."""
         if torch.cuda.is_current_stream_capturing():
+            if any(values[1::2]):
+                raise RuntimeError("adamp: a CUDA graph needs steps counted on the device: set capturable=True")
             if not self._spares:
                 raise RuntimeError("adamp: take a step outside of the CUDA graph before each capture of one")
             host = self._spares.pop()
@@ -159,7 +162,8 @@ class Plan:
         if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
             raise RuntimeError("adamp: take a step of these parameters before capturing one in a CUDA graph")
         dtype = next((p.dtype for p in params if p.dtype in _DTYPE_NAMES), torch.float32)
-        self._taken = [i for i, p in enumerate(params) if p.dtype == dtype and _is_supported(p, _row(state, i))]
+        alike = [i for i, p in enumerate(params) if p.dtype == dtype and p.device == params[0].device]
+        self._taken = [i for i in alike if _is_supported(params[i], _row(state, i))]
         taken = [params[i] for i in self._taken]
         if _overlap(taken):
             self._taken, taken = [], []

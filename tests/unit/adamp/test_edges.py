@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adamp import SGDP, AdamP, Decision, native
+from adamp import SGDP, SGDW, AdamP, Decision, native
 from adamp.projection import channel_threshold, decide_projection
 
 F64 = torch.float64
@@ -82,3 +82,23 @@ def test_every_group_has_a_plan_of_its_own():
     assert kept[0] is not kept[1]
     subject.step()
     assert [a is b for a, b in zip(kept, subject._plans.values(), strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("fused", [False, None])
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP])
+def test_a_group_without_any_gradient_is_left_alone_and_gets_no_state(optimizer, fused):
+    params = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
+    params[1].grad = torch.ones(2, 2)
+    hyper = {"momentum": 0.9} if optimizer is SGDP else {}
+    subject = optimizer([{"params": [p]} for p in params], lr=0.1, fused=fused, **hyper)
+    subject.step()
+    assert list(subject.state) == [params[1]]
+    assert torch.equal(params[0].detach(), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP, SGDW])
+def test_a_refused_gradient_names_the_optimizer(optimizer):
+    param = torch.nn.Parameter(torch.ones(2, 2))
+    param.grad = torch.ones(2, 2).to_sparse()
+    with pytest.raises(RuntimeError, match=f"^{optimizer.__name__} needs dense real gradients"):
+        optimizer([param], lr=0.1).step()
