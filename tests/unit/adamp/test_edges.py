@@ -100,5 +100,6 @@ def test_a_group_without_any_gradient_is_left_alone_and_gets_no_state(optimizer,
 def test_a_refused_gradient_names_the_optimizer(optimizer):
     param = torch.nn.Parameter(torch.ones(2, 2))
     param.grad = torch.ones(2, 2).to_sparse()
-    with pytest.raises(RuntimeError, match=f"^{optimizer.__name__} needs dense real gradients"):
+    message = rf"^{optimizer.__name__} needs dense real gradients.*\. Use sparse=False .* torch\.optim\.SparseAdam\.$"
+    with pytest.raises(RuntimeError, match=message):
         optimizer([param], lr=0.1).step()

@@ -62,6 +62,7 @@ def test_state_of_another_shape_is_taken_as_a_copy_in_the_arithmetics_dtype():
     state_dict["state"][0]["foreign"] = foreign
     state = load(state_dict)
     assert state["foreign"].dtype == F32
+    assert load(state_dict, dtype=F64)["foreign"].dtype == F64
     same = torch.ones(5)
     state_dict["state"][0]["foreign"] = same
     state = load(state_dict)
