@@ -40,7 +40,7 @@ class AdamP(TangentOptimizer):
     weights (theirs give NaN in float16); any strides and empty tensors work; sparse and complex tensors are
     refused before anything changes; `channel_dim` and `maximize` are additions; `step` is a tensor, as in
     torch. Differences from `torch.optim.AdamW`: the projection; weight_decay defaults to 0; the moments of
-    16-bit weights are float32; there is no amsgrad, foreach, fused, capturable or differentiable.
+    16-bit weights are float32; there is no amsgrad or foreach.
 
     Args:
         params: Parameters, named parameters or parameter groups, as in torch.optim.
@@ -53,6 +53,10 @@ class AdamP(TangentOptimizer):
         nesterov: Nesterov momentum.
         channel_dim: The dimension that counts output channels; 1 for transposed convolutions.
         maximize: Maximize the objective.
+        capturable: Keep `step` on the parameters' device, for CUDA graphs.
+        differentiable: Refused; here for torch's signature.
+        fused: True insists on a fused step, False on plain torch; None takes the best there is, see `adamp.paths`.
+        deterministic: Results that do not depend on former guesses. On a CPU they never do.
 
     Raises:
         ValueError: A hyperparameter or a parameter is refused; the message says the rule and the value.

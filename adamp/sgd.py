@@ -55,7 +55,7 @@ class SGDP(_MomentumOptimizer):
     from the second step on. With nesterov the two agree. Also those listed in `AdamP`. Differences from
     `torch.optim.SGD`: weight decay is decoupled and divided by 1 - momentum, so that its equilibrium with the
     gradient is that of SGD's L2 penalty; the buffer starts at zero, so that dampening already acts on the
-    first step, and it acts without momentum too; there is no foreach, fused or differentiable.
+    first step, and it acts without momentum too; there is no foreach.
 
     Args:
         params: Parameters, named parameters or parameter groups, as in torch.optim.
@@ -69,6 +69,9 @@ class SGDP(_MomentumOptimizer):
         wd_ratio: Decay of projected tensors relative to the others, >= 0.
         channel_dim: The dimension that counts output channels; 1 for transposed convolutions.
         maximize: Maximize the objective.
+        differentiable: Refused; here for torch's signature.
+        fused: True insists on a fused step, False on plain torch; None takes the best there is, see `adamp.paths`.
+        deterministic: Results that do not depend on former guesses. On a CPU they never do.
 
     Raises:
         ValueError: A hyperparameter or a parameter is refused; the message says the rule and the value.
@@ -158,6 +161,9 @@ class SGDW(_MomentumOptimizer):
         weight_decay: Decoupled decay, >= 0; removes lr * weight_decay / (1 - momentum) of the weight in a step.
         nesterov: Nesterov momentum; needs momentum > 0 and dampening = 0.
         maximize: Maximize the objective.
+        differentiable: Refused; here for torch's signature.
+        fused: True insists on a fused step, False on plain torch; None takes the best there is, see `adamp.paths`.
+        deterministic: Results that do not depend on former guesses. On a CPU they never do.
 
     Raises:
         ValueError: A hyperparameter or a parameter is refused; the message says the rule and the value.
