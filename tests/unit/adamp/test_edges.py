@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from adamp import SGDP, SGDW, AdamP, Decision, native
+from adamp.diagnostics import new_record
 from adamp.projection import channel_threshold, decide_projection
 
 F64 = torch.float64
@@ -103,3 +104,37 @@ def test_a_refused_gradient_names_the_optimizer(optimizer):
     message = rf"^{optimizer.__name__} needs dense real gradients.*\. Use sparse=False .* torch\.optim\.SparseAdam\.$"
     with pytest.raises(RuntimeError, match=message):
         optimizer([param], lr=0.1).step()
+
+
+def test_a_refused_complex_parameter_comes_with_a_way_out():
+    with pytest.raises(ValueError, match=r" \(view_as_real makes a complex tensor real\)\.$"):
+        AdamP([torch.nn.Parameter(torch.ones(2, 2, dtype=torch.complex64))])
+
+
+@pytest.mark.parametrize("channel_dim", [-2, -1, 0, 1])
+def test_every_dimension_of_a_matrix_may_be_its_channels_and_vectors_do_not_care(channel_dim):
+    AdamP([torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(3))], channel_dim=channel_dim)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_record_counts_in_integers_on_its_weights_device(device):
+    stats, counts = new_record(torch.ones(2, 2, device=device), F64)
+    assert counts.dtype == torch.int64
+    assert (stats.device.type, counts.device.type) == (device, device)
+
+
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP])
+def test_a_group_of_dense_and_sliced_parameters_steps_each_with_its_own_state(optimizer):
+    ends = []
+    for fused in (False, None):
+        generator = torch.Generator().manual_seed(0)
+        dense, wide = (torch.randn(3, n, dtype=F64, generator=generator) for n in (2, 8))
+        params = [torch.nn.Parameter(dense), torch.nn.Parameter(wide[:, ::2])]
+        subject = optimizer(params, lr=0.1, fused=fused, **({"momentum": 0.9} if optimizer is SGDP else {}))
+        for _ in range(3):
+            for param in params:
+                param.grad = torch.randn(param.shape, dtype=F64, generator=generator)
+            subject.step()
+        ends.append([param.detach().clone() for param in params])
+    for plain, fused_end in zip(*ends, strict=True):
+        assert torch.allclose(plain, fused_end, rtol=0, atol=1e-14)
