@@ -1,5 +1,6 @@
 """What the optimizers share: validation, gathering, checkpoints and diagnostics."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, overload
@@ -148,12 +149,21 @@ class TangentOptimizer(Optimizer):
         state = self._columns(params, group)
         plan = self._plan(index, group, params)
         if plan is not None:
-            left = plan.step(params, grads, state, self._record, self._hyper(group), group.get("channel_dim"))
+            left = plan.step(params, grads, state, self._record, self._read_hyper(group), group.get("channel_dim"))
             if not left:
                 return
             params, grads = [params[i] for i in left], [grads[i] for i in left]
             state = Columns(*([column[i] for i in left] if column else column for column in state))
         self._step_plain(group, params, grads, state, [self._record(param) for param in params])
+
+    def _read_hyper(self, group: dict[str, Any]) -> Hyper:
+        """The hyperparameters of `group`, without waiting for a learning rate that lies on a GPU."""
+        lr = group["lr"]
+        if not isinstance(lr, Tensor) or lr.device.type == "cpu":
+            return self._hyper(group)
+        hyper = self._hyper({**group, "lr": math.nan})
+        hyper.lr_tensor = lr
+        return hyper
 
     def _plan(self, index: int, group: dict[str, Any], params: list[Tensor]) -> Plan | None:
         """The table of the group's path; a group whose parameters lie on several devices goes by its first's."""

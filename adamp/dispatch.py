@@ -25,18 +25,34 @@ class Path:
     make_plan: Callable[[], Any]
 
 
+def _triton_why_not() -> str | None:
+    from adamp import triton_plan  # importing triton takes seconds, so only where there are GPU parameters
+
+    return triton_plan.why_not()
+
+
+def _triton_plan() -> Any:
+    from adamp import triton_plan
+
+    return triton_plan.Plan()
+
+
 # By device type, best first; plain torch is what remains where none can run.
-_PATHS: dict[str, tuple[Path, ...]] = {"cpu": (Path("native", native.why_not, native.Plan),)}
+_PATHS: dict[str, tuple[Path, ...]] = {
+    "cpu": (Path("native", native.why_not, native.Plan),),
+    "cuda": (Path("triton", _triton_why_not, _triton_plan),),
+}
 _NAMES = ("torch", *(path.name for paths in _PATHS.values() for path in paths))
 
 
-def choose_path(device: str, fused: bool | None) -> Path | None:
+def choose_path(device: str, fused: bool | None, *, is_silent: bool = False) -> Path | None:
     """The path for parameters on `device`; None is plain torch.
 
     Args:
         device: Type of the device, such as "cpu".
         fused: The optimizer's argument: False asks for plain torch, True refuses it, None leaves the choice to
             the environment's `ADAMP_PATH`, and that unset, to what is there.
+        is_silent: Do not tell the user that the step will be slow.
 
     Raises:
         RuntimeError: What is asked for is not available; says why.
@@ -48,7 +64,7 @@ def choose_path(device: str, fused: bool | None) -> Path | None:
     reasons = [f"{path.name}: {path.why_not()}" for path in candidates if path.why_not()]
     if usable := [path for path in candidates if path.why_not() is None]:
         return usable[0]
-    if reasons and not wanted:
+    if reasons and not wanted and not is_silent:
         _say_once(f"adamp uses plain torch for {device} parameters, several times slower: {'; '.join(reasons)}")
     # ADAMP_PATH=native says nothing about a GPU's parameters; fused=True speaks of every parameter.
     if wanted == "fused" or (wanted and candidates):
@@ -85,7 +101,7 @@ def paths() -> dict[str, str]:
 
 def _describe(device: str) -> str:
     try:
-        path = choose_path(device, None)
+        path = choose_path(device, None, is_silent=True)
     except RuntimeError as error:
         return f"none: {error}"
     if path is not None:

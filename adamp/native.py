@@ -45,6 +45,8 @@ class Columns(NamedTuple):
 class Hyper(ctypes.Structure):
     """The group's hyperparameters; `struct hyper` in csrc/engine.h."""
 
+    lr_tensor: Tensor | None = None  # a learning rate on a GPU, read there instead of `lr`
+
     _fields_ = [
         *((name, c_double) for name in ("lr", "beta1", "beta2", "eps", "weight_decay", "delta", "wd_ratio")),
         ("momentum", c_double),

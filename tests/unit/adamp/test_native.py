@@ -310,7 +310,7 @@ def test_paths_say_what_runs_and_why_not(monkeypatch):
     monkeypatch.setenv("ADAMP_PATH", "torch")
     assert adamp.paths()["cpu"] == "torch (ADAMP_PATH=torch)"
     monkeypatch.setenv("ADAMP_PATH", "fortran")
-    with pytest.raises(RuntimeError, match="ADAMP_PATH must be one of torch, native, got 'fortran'"):
+    with pytest.raises(RuntimeError, match="ADAMP_PATH must be one of torch, native, triton, got 'fortran'"):
         AdamP([torch.nn.Parameter(torch.ones(2))])
 
 
