@@ -1,0 +1,40 @@
+"""Why a surviving mutant survives, judged by hand; a rule says which functions and changed lines it speaks of."""
+
+import re
+
+EQUAL_LENGTHS = "Equivalent: `strict` cannot matter, the lists are made with equal lengths (or torch has checked them)"
+PRESERVED = "Equivalent: `preserve_format` is the default of zeros_like and empty_like"
+ZERO_RATE = "Equivalent: without weight decay the rate is lr times 0"
+EXACT_QUOTIENT = "Equivalent: the number of elements is a multiple of the number of channels"
+ZERO_DIM = "Equivalent: a 0-dimensional double does not promote a float32 tensor, and is rounded when it meets one"
+SHORTCUT = "Equivalent: the condition only skips work whose result is the same (a complex gradient cannot be assigned)"
+NOT_RUN = "No test of the subset runs it"
+UNREAD = "Equivalent: a flag that is true in C either way, or a field that the algorithm does not read"
+FILLED = "Equivalent: torch fills in the key from the optimizer's defaults first; None is as false as False"
+UNDECIDED = "Not killed by the tests as they ran"
+
+# (function, what the changed lines must hold, reason), first match counts.
+_RULES = [
+    (r"", r"strict=(None|False)|, \)", r"zip\(|strict=True", EQUAL_LENGTHS),
+    (r"zeros_for|_own_copy", r"memory_format=None|\), \)$|dtype\), \)", r"memory_format", PRESERVED),
+    (r"functional\.", r"weight_decay >= 0|\(weight_decay > 0\) or True", r"weight_decay", ZERO_RATE),
+    (r"check_gradients", r"< _STRIDED|_STRIDED and any", r"_STRIDED", SHORTCUT),
+    (r"functional\._decay", r"and False", r"rate == 0", SHORTCUT),
+    (r"_with_gradients", r"is not None for grad in grads", r"any\(", SHORTCUT),
+    (r"_hyper", r"flags|Hyper\(|get\(name, 1", r"flags|Hyper\(|get\(name, 0", UNREAD),
+    (r"_copy_state", r"\"capturable\", (None|True)?\)", r"capturable", FILLED),
+    (r"write_record", r"/ Decision.CHANNEL", r"CHANNEL", "Equivalent: Decision.CHANNEL is 1"),
+    (r"functional\._apply", r"decay >= 0|is not param", r"if ", SHORTCUT),
+    (r"channel_threshold", r"numel\(\) / ", r"//", EXACT_QUOTIENT),
+    (r"_bias_corrections|functional\.adamp", r"\.to\(None\)|beta2, None", r"dtype", ZERO_DIM),
+]
+
+
+def reason_of(function: str, change: list[str]) -> str:
+    """The first rule's reason that fits, or UNDECIDED."""
+    before = " ".join(line for line in change if line.startswith("-"))
+    after = " ".join(line for line in change if line.startswith("+"))
+    for of_function, in_after, in_before, reason in _RULES:
+        if re.search(of_function, function) and re.search(in_after, after) and re.search(in_before, before):
+            return reason
+    return UNDECIDED
