@@ -1,9 +1,9 @@
 """Time of an optimizer's step relative to torch's fused one: `python -m tests.bench.adamp_speed [seconds per cell]`.
 
-Writes docs/benchmarks/adamp.json, and docs/benchmarks/adamp.md from it (`--page` does only that; `--one-thread` leaves two threads out, for a
-machine that others load). The optimizers
-take turns (A B B A) in one process on weights that move, with new random gradients each time, so that a guess of the
-decision is wrong as often as chance has it. Ratios are of medians: of CPU time with one thread, of wall time with two.
+Writes docs/benchmarks/adamp.json, and docs/benchmarks/adamp.md from it (`--page` does only that; `--one-thread`
+leaves two threads out, for a machine that others load). The optimizers take turns (A B B A) in one process on weights
+that move, with new random gradients each time, so that a guess of the decision is wrong as often as chance has it.
+Ratios are of medians: of CPU time with one thread, of wall time with two.
 """
 
 import gc
