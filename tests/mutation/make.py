@@ -23,7 +23,9 @@ NO_TESTS = 33  # mutmut's code
 HOW = (
     "The tests of `tests/unit/adamp` ran, but for the slow ones (growth ratios, 100 steps, millions of elements), "
     "the figures and the Triton kernels. Mutants of the code that calls the native step ran with the native step, "
-    "all others in plain torch (`ADAMP_PATH=torch`), for which the repository's tests must therefore run too."
+    "all others in plain torch (`ADAMP_PATH=torch`), for which the repository's tests must therefore run too. "
+    "The code was that of commit a3b6a11; later changes to it were not mutated. Survivors were judged equivalent by "
+    "the rules in `tests/mutation/reasons.py`, by reading and without proof."
 )
 
 
