@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -161,6 +161,8 @@ def submit(
     document, views = read_study_file(file), watching.Views()
     with _client() as client:
         answer = client.validate(document) if dry_run else client.submit(document)
+        if not dry_run:
+            _say_submitted(answer, is_followed=wait)
         if wait and not dry_run:
             study_id = int(answer["id"])
             views = watching.watch(client, [study_id], errors if as_json else console)
@@ -171,9 +173,15 @@ def submit(
         console.print(render.cost_text(answer), markup=False)
     elif wait:
         console.print(render.report_view(answer, console.width))
-    else:
-        console.print(f"study {answer['id']} submitted; follow it with: tangent watch {answer['id']}", markup=False)
     watching.refuse_unfinished(views)
+
+
+def _say_submitted(answer: Mapping[str, Any], *, is_followed: bool) -> None:
+    """Name the study, and what may keep it from what it is meant for; on standard error, beside any JSON."""
+    for warning in answer["warnings"]:
+        errors.print(f"note: {warning}", style="yellow", markup=False)
+    how = "" if is_followed else f"; follow it with: tangent watch {answer['id']}"
+    (errors if is_followed else console).print(f"study {answer['id']} submitted{how}", markup=False)
 
 
 @app.command("list")

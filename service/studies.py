@@ -211,10 +211,17 @@ def _warnings(connection: Connection, study: Study) -> list[str]:
     online = workers.list_workers(connection, only_online=True)
     if not any(study.device in worker["devices"] and study.queue in worker["queues"] for worker in online):
         warnings.append(f"no worker for device {study.device} is online; the study will wait until one is")
-    if others := store.studies_of_seed(connection, study):
-        listed = ", ".join(map(str, others))
-        warnings.append(
-            f"seed {study.seed} was used by study {listed} too, which shares its random draws and training seeds; "
-            "independent evidence needs another seed"
+    return warnings + _seed_warnings(store.studies_of_seed(connection, study), study.seed)
+
+
+def _seed_warnings(others: list[tuple[StudyId, bool]], seed: int) -> list[str]:
+    same = [str(study_id) for study_id, is_same in others if is_same]
+    if same:
+        return [f"study {same[0]} is the same file: this one repeats its numbers; another seed gives new evidence"]
+    if others:
+        listed = ", ".join(str(study_id) for study_id, _ in others)
+        what = (
+            f"seed {seed} was used on this workload by study {listed} too: random draws and training seeds are shared"
         )
-    return warnings
+        return [f"{what}; another seed gives independent evidence"]
+    return []

@@ -191,6 +191,9 @@ def log_means(arm: Mapping[str, Any]) -> dict[int, float]:
 
 def _problems(reports: Sequence[Report]) -> list[str]:
     problems = []
+    seeds = [report["seed"] for report in reports]
+    if len(set(seeds)) < len(seeds):
+        problems.append("Studies share a spec seed, and so draws and training seeds: they are not independent.")
     workloads = [str(report["workload"]) for report in reports]
     if twice := sorted({name for name in workloads if workloads.count(name) > 1}):
         problems.append(f"{listing(twice)} stands more than once: its weight in the mean is that of several workloads.")

@@ -112,14 +112,18 @@ def list_studies(
     return [_study_row(row) for row in rows.mappings()]
 
 
-def studies_of_seed(connection: Connection, study: Study) -> list[StudyId]:
-    """Other studies (by hash) with the same spec seed, the newest first, at most 5: they share draws and seeds."""
+def studies_of_seed(connection: Connection, study: Study) -> list[tuple[StudyId, bool]]:
+    """Studies of the same workload and spec seed, the newest first, at most 5, and whether the whole spec is the same.
+
+    They share draws and training seeds.
+    """
     statement = text("""
-        SELECT id FROM studies WHERE (spec ->> 'seed')::bigint = :seed AND spec_hash <> :spec_hash
+        SELECT id, spec_hash = :spec_hash AS is_same FROM studies
+        WHERE workload = :workload AND (spec ->> 'seed')::bigint = :seed
         ORDER BY id DESC LIMIT 5
     """)
-    rows = connection.execute(statement, {"seed": study.seed, "spec_hash": study.spec_hash})
-    return [StudyId(row.id) for row in rows]
+    arguments = {"seed": study.seed, "spec_hash": study.spec_hash, "workload": study.workload}
+    return [(StudyId(row.id), row.is_same) for row in connection.execute(statement, arguments)]
 
 
 def active_study_ids(connection: Connection) -> list[StudyId]:

@@ -22,10 +22,16 @@ def test_lease_that_ended_while_postgres_was_away_is_not_taken_at_once(ledger: D
 
 def test_study_that_shares_its_seed_with_another_is_told_so(ledger: Database) -> None:
     first = add_study(ledger, seed=7)
-    same_seed = make_study(seed=7, name="another").to_dict()
-    other_seed = make_study(seed=8, name="another").to_dict()
     with ledger.transaction() as connection:
-        warned = use_cases.validate(connection, same_seed).warnings
-        quiet = use_cases.validate(connection, other_seed).warnings
-    assert any(f"seed 7 was used by study {first} too" in warning for warning in warned)
-    assert not any("seed" in warning and "used by" in warning for warning in quiet)
+        warned = use_cases.validate(connection, make_study(seed=7, name="another").to_dict()).warnings
+        quiet = use_cases.validate(connection, make_study(seed=8, name="another").to_dict()).warnings
+    assert any(f"seed 7 was used on this workload by study {first} too" in warning for warning in warned)
+    assert not any("was used on this workload" in warning for warning in quiet)
+
+
+def test_study_that_repeats_another_is_told_so(ledger: Database) -> None:
+    document = make_study(seed=7).to_dict()
+    with ledger.transaction() as connection:
+        first, _ = use_cases.submit(connection, document)
+        warned = use_cases.validate(connection, document).warnings
+    assert any(f"study {first} is the same file" in warning for warning in warned)
