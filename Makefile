@@ -33,9 +33,11 @@ down: $(VENV)/.runtime
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-## make test-long  the longer forms too
-test-long: $(VENV)/.test
-	TANGENT_TEST_LONG=1 $(BIN)/python -m pytest $(ARGS)
+## make test-long  also adamp's plain path, its C under sanitizers, its GPU kernels in Triton's interpreter (290 MB)
+test-long: test
+	ADAMP_PATH=torch $(BIN)/python -m pytest tests/unit/adamp -k 'not native' $(ARGS)
+	PYTHON=$(BIN)/python bash tests/native/sanitize.sh
+	$(PIP) 'triton==3.9.0; sys_platform == "linux"' && $(BIN)/python -m pytest tests/unit/adamp/test_triton.py $(ARGS)
 
 ## make lint       format, ruff, mypy --strict, import-linter
 lint: $(VENV)/.lint

@@ -1,4 +1,4 @@
-"""`python -m service.output.results`: write docs/results.md from the reports in docs/results/*.json.
+"""`python -m service.output.results`: write docs/results.md and its picture from the reports in docs/results/*.json.
 
 The page says what came out, whatever it was. A test fails where the page is not what this command writes. With
 `--check` nothing is written, and the exit code is 1 where the page is out of date. A report is added by
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from service.output.forest import forest_svg, rows_of
 from service.output.markdown import plain, table_parts
 from service.output.tables import arms, caveats, design, effects, mechanism, seconds, tunability
 
@@ -101,6 +102,13 @@ def _study(name: str, report: Report) -> list[str]:
     return parts
 
 
+def strip_svg(reports: Sequence[tuple[str, Report]]) -> str | None:
+    """The README's picture: every comparison of studies of optimizers, not of controls; None without one."""
+    shown = [report for name, report in reports if not name.startswith("controls")]
+    rows = [row for report in shown for row in rows_of(report, is_workload_named=True)]
+    return forest_svg(rows, shown[0]["margin"], is_file=True) if rows else None
+
+
 def read_reports(folder: Path) -> list[tuple[str, Report]]:
     """The reports in a folder, by file name."""
     return [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
@@ -112,13 +120,23 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    text, page = results_page(read_reports(arguments.docs / "results")), arguments.docs / "results.md"
-    if arguments.check:
-        is_current = page.exists() and page.read_text(encoding="utf-8") == text
-        sys.stdout.write(f"{page} {'is' if is_current else 'is not'} what {COMMAND} writes\n")
-        return 0 if is_current else 1
-    page.write_text(text, encoding="utf-8")
-    return 0
+    files = _files(arguments.docs)
+    if not arguments.check:
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    for path in files:
+        sys.stdout.write(f"{path} {'is not' if path in stale else 'is'} what {COMMAND} writes\n")
+    return 1 if stale else 0
+
+
+def _files(docs: Path) -> dict[Path, str]:
+    reports = read_reports(docs / "results")
+    files = {docs / "results.md": results_page(reports)}
+    if strip := strip_svg(reports):
+        files[docs / "results" / "strip.svg"] = strip
+    return files
 
 
 if __name__ == "__main__":

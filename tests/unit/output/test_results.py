@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 
 from service.output.forms import render
-from service.output.results import read_reports, results_page
+from service.output.results import read_reports, results_page, strip_svg
 from tests.unit.domain.estimate_cases import ARMS, document, full_source
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -17,6 +17,11 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 def test_the_committed_page_was_not_edited_by_hand():
     assert (DOCS / "results.md").read_text(encoding="utf-8") == results_page(read_reports(DOCS / "results"))
+
+
+def test_the_picture_of_the_readme_was_drawn_from_the_committed_reports():
+    assert (DOCS / "results" / "strip.svg").read_text(encoding="utf-8") == strip_svg(read_reports(DOCS / "results"))
+    assert "docs/results/strip.svg" in (DOCS.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_committed_report_fits_the_schema():
