@@ -87,10 +87,13 @@ def build_suite(reports: Sequence[Report]) -> Suite:
     """Pool the pairs that all reports declare.
 
     Raises:
-        ValueError: Fewer than 2 reports, or no pair that all declare.
+        ValueError: Fewer than 2 reports, one spec twice (its numbers are the same), or no pair that all declare.
     """
     if len(reports) < 2:
         raise ValueError(f"a suite takes 2 studies at least, got {len(reports)}")
+    hashes = [str(report["spec_hash"]) for report in reports]
+    if twice := [str(r["study"]) for r, spec_hash in zip(reports, hashes, strict=True) if hashes.count(spec_hash) > 1]:
+        raise ValueError(f"{twice[0]} stands twice: one spec has one result; give each study of a suite once")
     declared = [{(c["baseline"], c["challenger"]) for c in report["comparisons"]} for report in reports]
     common = [pair for pair in map(_names, reports[0]["comparisons"]) if all(pair in found for found in declared)]
     if not common:

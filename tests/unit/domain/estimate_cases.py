@@ -31,6 +31,7 @@ def full_source(seed=0, *, shifts=(0.0, -0.2, -0.1), **changes):
     trials = [with_projection(t, rng) for t in study.records]
     trials = diverge(trials, lambda t: t.phase is Phase.SEARCH and t.number % 11 == 3)
     constants = {"arms": ARMS, "is_finished": True, "curves": curves_of(trials, rng)}
+    constants |= {"seed": seed, "spec_hash": f"{seed:064x}"}
     source = study.report_input(**{**constants, "trials": trials, **changes})
     return dataclasses.replace(source, importances=importances(source))
 

@@ -97,8 +97,10 @@ class TestSuite:
         assert suite_sentence(pair) == f"adamp against adamw over 2 workloads: no pooled effect, because {problem}."
 
     def test_what_does_not_belong_together_is_said_or_refused(self, reports):
-        twin = {**reports[0], "code_revision": "x", "device": "cuda", "sampler": "tpe"}
-        assert len(build_suite([reports[0], twin]).problems) == 4
+        twin = {**reports[0], "spec_hash": "f" * 64, "code_revision": "x", "device": "cuda", "sampler": "tpe"}
+        assert len(build_suite([reports[0], twin]).problems) == 5
+        with pytest.raises(ValueError, match="s1 stands twice"):
+            build_suite([reports[0], reports[1], reports[0]])
         with pytest.raises(ValueError, match="takes 2 studies at least"):
             build_suite(reports[:1])
         with pytest.raises(ValueError, match="no declared pair in common"):
