@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 from service.config import Settings
+from service.store.database import driver_url
 from service.store.schema import metadata
 
 
@@ -17,6 +18,6 @@ handed_over = context.config.attributes.get("connection")
 if handed_over is not None:
     run(handed_over)
 else:
-    url = Settings().require_database_url().replace("postgresql://", "postgresql+psycopg://", 1)
+    url = driver_url(Settings().require_database_url())
     with create_engine(url).begin() as own:
         run(own)

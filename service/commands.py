@@ -6,12 +6,11 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from service import bars, launch, render, report_commands, watching
 from service.client import Client
@@ -21,6 +20,7 @@ from service.doctor import run_doctor
 from service.errors import TangentError
 from service.instance import read_instance, stop_instance
 from service.studyfile import read_study_file, template
+from service.terminal import JsonOption, StudyArgument, connected, console, errors, print_json
 
 app = typer.Typer(
     help="Compare optimizers on your model, after fair tuning, with an interval.",
@@ -29,29 +29,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(report_commands.app)
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-if not console.is_terminal:
-    console.width = max(console.width, 120)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-StudyArgument = Annotated[int, typer.Argument(metavar="ID", help="The study's number.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def tell(text: str) -> None:
     """One line of what is going on: above the bars where they are drawn, else on standard error."""
     with contextlib.suppress(OSError):  # the terminal may have been closed
         (console if console.is_terminal else errors).print(f"  {text}", style="dim", markup=False)
-
-
-@contextlib.contextmanager
-def _client() -> Iterator[Client]:
-    with launch.connect(load_settings()) as client:
-        yield client
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 @app.command()
@@ -99,11 +82,11 @@ def status(*, as_json: JsonOption = False) -> None:
     if instance is not None:
         everything = {"supervisor": instance.supervisor, **instance.children}
         processes = {name: (one.pid if one.find() else None) for name, one in everything.items()}
-    with _client() as client:
+    with connected() as client:
         workers = client.workers()
         studies = client.list_studies(limit=20)
     if as_json:
-        _print_json({"processes": processes, "workers": workers, "studies": studies})
+        print_json({"processes": processes, "workers": workers, "studies": studies})
         return
     for name, pid in processes.items():
         console.print(f"{name:16} {f'process {pid}' if pid else 'dead'}", markup=False)
@@ -159,7 +142,7 @@ def submit(
 ) -> None:
     """Submit a study."""
     document, views = read_study_file(file), watching.Views()
-    with _client() as client:
+    with connected() as client:
         answer = client.validate(document) if dry_run else client.submit(document)
         if not dry_run:
             _say_submitted(answer, is_followed=wait)
@@ -168,7 +151,7 @@ def submit(
             views = watching.watch(client, [study_id], errors if as_json else console)
             answer = watching.ask(lambda: client.report(study_id))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif dry_run:
         console.print(render.cost_text(answer), markup=False)
     elif wait:
@@ -189,10 +172,10 @@ def list_studies(
     *, limit: Annotated[int, typer.Option(help="How many, the newest first.")] = 20, as_json: JsonOption = False
 ) -> None:
     """List studies, newest first."""
-    with _client() as client:
+    with connected() as client:
         page = client.list_studies(limit=limit)
     if as_json:
-        _print_json(page)
+        print_json(page)
     else:
         console.print(render.studies_table(page))
 
@@ -200,10 +183,10 @@ def list_studies(
 @app.command()
 def show(study: StudyArgument, *, as_json: JsonOption = False) -> None:
     """Show a study's progress."""
-    with _client() as client:
+    with connected() as client:
         view = client.show(study)
     if as_json:
-        _print_json(view)
+        print_json(view)
     else:
         console.print(bars.progress_table([view], console.width))
 
@@ -211,14 +194,14 @@ def show(study: StudyArgument, *, as_json: JsonOption = False) -> None:
 @app.command()
 def watch(study: StudyArgument) -> None:
     """Follow a study to its end."""
-    with _client() as client:
+    with connected() as client:
         watching.refuse_unfinished(watching.watch(client, [study], console))
 
 
 @app.command()
 def cancel(study: StudyArgument) -> None:
     """Cancel a study: waiting trials end at once, running ones at their next step."""
-    with _client() as client:
+    with connected() as client:
         client.cancel(study)
     console.print(f"study {study} is cancelled", markup=False)
 
@@ -233,7 +216,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a study with all its trials to a file."""
-    with _client() as client:
+    with connected() as client:
         if form == "optuna":
             _export_optuna(client, study, output)
             return

@@ -5,38 +5,24 @@ What computes is imported by the command that needs it: scipy alone takes longer
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
-from service import launch, render
-from service.client import Client
-from service.config import load_settings
-from service.domain.plain import to_plain
+from service import render
 from service.errors import TangentError
 from service.studyfile import read_study_file
+from service.terminal import JsonOption, StudyArgument, connected, console, print_json
 
 if TYPE_CHECKING:
     from service.domain.budgeting import BudgetPlan, Shape
 
 Made = TypeVar("Made")
 app = typer.Typer()
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-if not console.is_terminal:
-    console.width = max(console.width, 120)
-
-StudyArgument = Annotated[int, typer.Argument(metavar="ID", help="The study's number.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; else standard output.")]
-
-
-def _client() -> Client:
-    return launch.connect(load_settings())
 
 
 def _checked(make: Callable[[], Made]) -> Made:
@@ -58,10 +44,6 @@ def _write(text: str, output: Path | None) -> None:
     console.print(f"wrote {output}", markup=False)
 
 
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(to_plain(document), indent=2, allow_nan=False) + "\n")
-
-
 def _form(form: str | None, output: Path | None, default: str) -> str:
     """The form that was asked for: by name, else by the file's ending."""
     if form is not None or output is None:
@@ -79,7 +61,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Print a study's comparison, or write it to a file: verdicts with their intervals."""
-    with _client() as client:
+    with connected() as client:
         document = client.report(study)
     chosen = "json" if as_json else _form(form, output, "text")
     if chosen == "text" and output is None:
@@ -101,7 +83,7 @@ def suite(
     from service.domain.suite import build_suite
     from service.output import suites
 
-    with _client() as client:
+    with connected() as client:
         reports = [client.report(study) for study in studies]
     pooled = _checked(lambda: build_suite(reports))
     _write(_checked(lambda: suites.render_suite(pooled, reports[0]["margin"], _form(form, output, "md"))), output)
@@ -118,12 +100,12 @@ def compare(
     from service.domain.unpaired import compare_studies
 
     (one, left), (other, right) = _place(first), _place(second)
-    with _client() as client:
+    with connected() as client:
         reports = client.report(one), client.report(other)
     pairs = _checked(lambda: _pairs(reports, left, right))
     found = _checked(lambda: [compare_studies(*reports, *pair) for pair in pairs])
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for entry in found:
         console.print(entry.sentence, markup=False)
@@ -163,10 +145,10 @@ def plan(
     """What a study costs and can show before it runs; or, with --hours, the best plan for a budget."""
     from service.domain.budgeting import plan_sentences
 
-    with _client() as client:
+    with connected() as client:
         answer = client.validate(read_study_file(file))
     if hours is None:
-        _print_json(answer) if as_json else console.print(render.cost_text(answer), markup=False)
+        print_json(answer) if as_json else console.print(render.cost_text(answer), markup=False)
         return
     shape, found = budget_plan(answer, hours)
     if found is None:
@@ -174,7 +156,7 @@ def plan(
             f"{hours:g} hours are too short for 3 replicates of this study's arms, however few the trials"
         )
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for sentence in plan_sentences(found, shape, max(1, answer["cost"]["n_slots"])):
         console.print(sentence, markup=False)
@@ -218,10 +200,10 @@ def reproduce(
     """Run a trial again on this machine and compare: bit by bit where the machine is the same. Exit code 1: not so."""
     from service.reproducing import reproduce as run_again
 
-    with _client() as client:
+    with connected() as client:
         answer, code = run_again(client, study, trial, tolerance)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         console.print(answer["reproduction"]["sentence"], markup=False)
     raise typer.Exit(code)

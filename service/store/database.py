@@ -25,6 +25,11 @@ _LINK: dict[str, Any] = {
 CHANNEL = "tangent"
 
 
+def driver_url(url: str) -> str:
+    """SQLAlchemy's spelling of a "postgresql://…" address, with the driver named."""
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
 class Database:
     """A pool of connections to one ledger.
 
@@ -36,7 +41,7 @@ class Database:
         self._url = url
         self._name = application_name
         self._engine: Engine = create_engine(
-            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            driver_url(url),
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,

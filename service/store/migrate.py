@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, exc, text
 
 from service.errors import ConfigurationError, StoreUnavailableError
+from service.store.database import driver_url
 
 _LOCK = 0x7460
 
@@ -41,7 +42,7 @@ def head_revision() -> str:
 
 def current_revision(url: str) -> str | None:
     """The ledger's revision, None where it is empty."""
-    engine = create_engine(_driver(url), connect_args={"connect_timeout": 10})
+    engine = create_engine(driver_url(url), connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
@@ -57,7 +58,7 @@ def revision_of(connection: Connection) -> str | None:
 
 
 def _run(url: str, work: Callable[[Config], None]) -> None:
-    engine = create_engine(_driver(url), connect_args={"application_name": "tangent-migrate", "connect_timeout": 10})
+    engine = create_engine(driver_url(url), connect_args={"application_name": "tangent-migrate", "connect_timeout": 10})
     config = _config()
     try:
         with engine.begin() as connection:
@@ -84,7 +85,3 @@ def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("migrations")))
     return config
-
-
-def _driver(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)

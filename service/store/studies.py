@@ -91,10 +91,9 @@ def _insert_cells(connection: Connection, study_id: StudyId, study: Study) -> No
     connection.execute(cells, {"study_id": study_id, "replicates": study.replicates})
 
 
-def get_study(connection: Connection, study_id: StudyId, *, for_update: bool = False) -> StudyRow | None:
-    """The study, or None; `for_update` keeps its row locked until the transaction ends."""
-    lock = " FOR UPDATE" if for_update else ""
-    rows = connection.execute(text(f"SELECT * FROM studies WHERE id = :id{lock}"), {"id": study_id})
+def get_study(connection: Connection, study_id: StudyId) -> StudyRow | None:
+    """The study, or None."""
+    rows = connection.execute(text("SELECT * FROM studies WHERE id = :id"), {"id": study_id})
     row = rows.mappings().one_or_none()
     return None if row is None else _study_row(row)
 
