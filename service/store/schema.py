@@ -47,8 +47,8 @@ def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text("0"))
 
 
-def _json(name: str) -> Column[object]:
-    return Column(name, JSONB, nullable=False, server_default=text("'{}'::jsonb"))
+def _json(name: str, default: str = "{}") -> Column[object]:
+    return Column(name, JSONB, nullable=False, server_default=text(f"'{default}'::jsonb"))
 
 
 def _moment(name: str) -> Column[object]:
@@ -96,11 +96,14 @@ studies = Table(
     _count("n_pruned"),
     _count("n_fail"),
     _count("n_diverged"),
-    _json("amendments"),
+    _json("amendments", "[]"),
+    Column("origin", Text, nullable=False, server_default=text("'submitted'")),
+    _json("looks", "[]"),
     _now("created_at"),
     _moment("started_at"),
     _moment("finished_at"),
     _one_of("state", "RUNNING PAUSED FINISHED FAILED CANCELLED"),
+    _one_of("origin", "submitted imported"),
     CheckConstraint("weight > 0 AND weight < 'Infinity'", name="weight"),
     Index("ix_studies_active", "priority", "id", postgresql_where=text("state IN ('RUNNING', 'PAUSED')")),
 )
@@ -152,7 +155,8 @@ trials = Table(
     Column("state", Text, nullable=False, server_default=text("'WAITING'")),
     Column("outcome", Text),
     Column("reason", Text),
-    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    _count("attempt"),
+    _count("n_attempts_forgiven"),
     Column("worker_id", UUID(as_uuid=True)),
     Column("slot", Integer),
     _moment("lease_expires_at"),
@@ -161,6 +165,7 @@ trials = Table(
     Column("checkpoint", JSONB),
     Column("content_key", Text),
     Column("source_trial_id", BigInteger, ForeignKey("trials.id", ondelete="SET NULL")),
+    Column("revalidation", Text),
     Column("value", Double),
     Column("test_value", Double),
     _json("metrics"),
@@ -174,6 +179,7 @@ trials = Table(
     _one_of("state", "WAITING RUNNING COMPLETE PRUNED FAIL"),
     _one_of("phase", "search select confirm calibrate reproduce"),
     _one_of("outcome", "finished diverged pruned lost out_of_memory workload_error time_limit cancelled"),
+    _one_of("revalidation", "equal different"),
     CheckConstraint("(state IN ('COMPLETE', 'PRUNED', 'FAIL')) = (outcome IS NOT NULL)", name="finished_has_outcome"),
     CheckConstraint("(state = 'RUNNING') = (lease_expires_at IS NOT NULL)", name="running_has_lease"),
     # Endpoints are used on the log scale; Postgres takes NaN for the largest number.
@@ -266,4 +272,35 @@ reports = Table(
     Column("revision", BigInteger, nullable=False),
     Column("report", JSONB, nullable=False),
     _now("created_at"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("body_hash", Text, nullable=False),
+    Column("status", SmallInteger),
+    _json("headers"),
+    Column("body", Text),
+    _now("created_at"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
+
+checks = Table(
+    "checks",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("optimizer", Text, nullable=False),
+    Column("baseline", Text, nullable=False),
+    Column("candidate", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("exit_code", SmallInteger, nullable=False),
+    Column("report", JSONB, nullable=False),
+    Column("content_hash", Text, nullable=False, unique=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    _now("uploaded_at"),
+    _one_of("verdict", "PASS FAIL INCONCLUSIVE CHANGED SKIPPED"),
+    Index("ix_checks_name", "name", "id"),
 )
