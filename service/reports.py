@@ -9,9 +9,8 @@ from service.catalogs import catalog_of
 from service.domain.report import build_report
 from service.domain.report_input import ReportInput
 from service.domain.trial import StudyId
+from service.store import progress, trials
 from service.store import reports as store
-from service.store import studies as study_store
-from service.store import trials
 from service.store.database import Connection, Database
 from service.store.studies import StudyRow
 from service.studies import get
@@ -64,7 +63,7 @@ def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:
 
 def _cost_per_replicate_s(connection: Connection, row: StudyRow) -> float | None:
     """Wall seconds of one more replicate: the trainings of one, at the mean duration and parallelism so far."""
-    pace = study_store.pace_of(connection, row.id)
+    pace = progress.pace_of(connection, row.id)
     if not pace.n_counted or pace.busy_s <= 0:
         return None
     parallelism = max(1.0, pace.busy_s / pace.wall_s) if pace.wall_s > 0 else 1.0

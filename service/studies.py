@@ -21,8 +21,8 @@ from service.domain.study import Study
 from service.domain.trial import Phase, StudyId
 from service.domain.validation import InvalidStudyError, study_from_file
 from service.errors import ConflictError, InvalidInputError, NotFoundError
+from service.store import progress, workers
 from service.store import studies as store
-from service.store import workers
 from service.store.calibration import earlier_runs
 from service.store.database import Connection
 from service.store.studies import CellRow, StudyRow
@@ -145,11 +145,11 @@ def get(connection: Connection, study_id: StudyId) -> StudyRow:
 def show(connection: Connection, study_id: StudyId) -> StudyView:
     """The study with its progress; raises NotFoundError."""
     row = get(connection, study_id)
-    progress = tuple(_progress(connection, row))
-    n_counted = sum(entry.n_counted for entry in progress)
+    bars = tuple(_progress(connection, row))
+    n_counted = sum(entry.n_counted for entry in bars)
     cells = tuple(store.cells_of(connection, study_id))
     eta_s = _eta_s(connection, row, row.study.n_runs - n_counted)
-    return StudyView(row, progress, cells, row.study.n_runs, n_counted, eta_s)
+    return StudyView(row, bars, cells, row.study.n_runs, n_counted, eta_s)
 
 
 def cancel(connection: Connection, study_id: StudyId) -> StudyRow:
@@ -167,7 +167,7 @@ def cancel(connection: Connection, study_id: StudyId) -> StudyRow:
 
 
 def _progress(connection: Connection, row: StudyRow) -> list[Progress]:
-    counted = {(entry["arm"], entry["phase"]): entry for entry in store.progress_of(connection, row.id)}
+    counted = {(entry["arm"], entry["phase"]): entry for entry in progress.progress_of(connection, row.id)}
     planned = row.study.runs_per_cell()
     result = []
     for arm in row.study.arms:
@@ -182,7 +182,7 @@ def _eta_s(connection: Connection, row: StudyRow, n_left: int) -> float | None:
     """Remaining trainings at the pace of the latest ones; before the first, by the catalog's guess and the slots."""
     if row.state != "RUNNING":
         return None
-    pace = store.pace_of(connection, row.id)
+    pace = progress.pace_of(connection, row.id)
     if pace.n_recent and pace.recent_s > 0:
         return max(0, n_left) * pace.recent_s / pace.n_recent
     n_slots = _n_slots(connection, row.study.queue)

@@ -147,6 +147,13 @@ class ArmFile(_Strict):
     )
 
 
+class BudgetFile(_Strict):
+    """What a cell's search may use in all; one of the two."""
+
+    steps: Whole | None = Field(None, description="Training steps; from 1.")
+    device_s: Number | None = Field(None, description="Seconds of training; above 0.")
+
+
 class SearchFile(_Strict):
     """How each cell is searched."""
 
@@ -157,6 +164,15 @@ class SearchFile(_Strict):
         SearchPlan.parallelism, description="Open suggestions of a cell; adaptive samplers only."
     )
     options: dict[Text, Scalar] = Field({}, max_length=MAX_ENTRIES, description="Arguments of the sampler.")
+    pruner_options: dict[Text, Scalar] = Field({}, max_length=MAX_ENTRIES, description="Arguments of the pruner.")
+    budget: BudgetFile | None = Field(None, description="An end of each cell's search before T trials.")
+
+
+class SequentialFile(_Strict):
+    """Replicates added until every declared pair is decided."""
+
+    first: Whole = Field(description="Replicates at the first look; from 3, below replicates.")
+    step: Whole = Field(description="Replicates added for each further look; from 1.")
 
 
 class SelectFile(_Strict):
@@ -205,7 +221,13 @@ class StudyFile(_Strict):
     margin: Number = Field(Study.margin, description="Of practical equivalence, log of the endpoint; in (0, 1].")
     seed: Whole = Field(Study.seed, description="All randomness follows from it; from 0, below 2**24.")
     limits: LimitsFile = LimitsFile()
+    sequential: SequentialFile | None = Field(
+        None, description="Look early and stop when decided; replicates is then the most."
+    )
+    reuse: bool = Field(Study.reuse, description="Take identical trainings of other studies from the ledger.")
     priority: Whole = Field(Study.priority, description="Higher runs first; -1000 to 1000.")
+    weight: Number = Field(Study.weight, description="Share of the slots within one priority; above 0.")
+    max_running: Whole | None = Field(Study.max_running, description="Most trials at once; no limit without it.")
 
 
 def check_study_file(document: object) -> dict[str, Any]:

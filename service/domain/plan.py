@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.domain.study import Study
+from service.domain.study import SearchPlan, Study
 from service.domain.trial import Phase, TrialRecord
 
 
@@ -71,12 +71,24 @@ def plan_cell(study: Study, trials: Sequence[TrialRecord]) -> CellPlan:
     search = [t for t in trials if t.phase is Phase.SEARCH]
     counted = [t for t in search if t.outcome is not None and t.outcome.counts]
     n_open = sum(not t.state.is_finished for t in search)
-    if len(counted) < study.search.trials:
+    is_spent = is_budget_spent(study.search, counted)
+    if is_spent and n_open:
+        return CellPlan(CellState.SEARCH)
+    if len(counted) < study.search.trials and not is_spent:
         missing = study.search.trials - len(counted) - n_open
-        if study.search.is_adaptive:
+        if study.search.is_adaptive or study.search.budget:
             missing = min(missing, study.search.parallelism - n_open)
         return CellPlan(CellState.SEARCH, n_suggestions=max(0, missing))
     return _plan_reruns(study, counted, trials)
+
+
+def is_budget_spent(search: SearchPlan, counted: Iterable[TrialRecord]) -> bool:
+    """True where the counted trials of a cell have used what `search.budget` allows; False without one."""
+    if search.budget is None:
+        return False
+    ((unit, most),) = search.budget.items()
+    used = sum((t.n_steps if unit == "steps" else t.duration_s) or 0 for t in counted)
+    return used >= most
 
 
 def _plan_reruns(study: Study, searched: Sequence[TrialRecord], trials: Sequence[TrialRecord]) -> CellPlan:

@@ -24,6 +24,8 @@ SAMPLERS: Mapping[str, tuple[Hyperparameter, ...]] = {
 }
 """Samplers by name, with the options that a study file may set."""
 PRUNERS = ("none",)
+OPERATIONAL = ("priority", "weight", "max_running")
+_ADDED_TO_SEARCH: Mapping[str, Any] = {"pruner_options": {}, "budget": None}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class SearchPlan:
         trials: T, the budget of a cell in runs that finished or diverged.
         parallelism: How many suggestions of a cell may be open at once; adaptive samplers only.
         options: The sampler's arguments, recorded as given.
+        pruner_options: The pruner's arguments, recorded as given.
+        budget: An end of a cell's search before T trials: {"steps": n} training steps or {"device_s": s} seconds of
+            training, over the trials that count; None where T alone ends it. Equal for all arms, as T is.
     """
 
     sampler: str = "random"
@@ -55,6 +60,8 @@ class SearchPlan:
     pruner: str = "none"
     parallelism: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    pruner_options: Mapping[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, float] | None = None
 
     @property
     def is_adaptive(self) -> bool:
@@ -78,6 +85,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Sequential:
+    """Replicates that are added until every declared pair is decided, by a rule that was set before the first trial.
+
+    Attributes:
+        first: Replicates at the first look; from 3.
+        step: Replicates added for each further look, up to the study's `replicates`.
+    """
+
+    first: int
+    step: int
+
+    def looks(self, replicates: int) -> tuple[int, ...]:
+        """Numbers of replicates at which the study is looked at, the last being all `replicates`."""
+        return (*range(self.first, replicates, self.step), replicates)
+
+
+@dataclass(frozen=True)
 class Study:
     """A study's frozen specification.
 
@@ -87,7 +111,12 @@ class Study:
         replicates: Independent repetitions of every arm's whole search.
         margin: Half-width of the region of practical equivalence, on the log of the endpoint.
         seed: All randomness follows from it.
-        priority: Higher runs first; the only field that is not part of the hash.
+        sequential: Where given, `replicates` is the most that will run.
+        reuse: Identical trainings of other studies are taken from the ledger instead of run again.
+        priority: Higher runs first. It, `weight` and `max_running` say when trials run, not what they compute: they may
+            be changed while the study runs, and are not part of the hash.
+        weight: Share of the slots among studies of one priority, against the other studies' weights; above 0.
+        max_running: Most trials that run at once; None for no limit.
     """
 
     name: str
@@ -104,7 +133,11 @@ class Study:
     margin: float = 0.05
     seed: int = 0
     limits: Limits = Limits()
+    sequential: Sequential | None = None
+    reuse: bool = False
     priority: int = 0
+    weight: float = 1.0
+    max_running: int | None = None
 
     def arm(self, name: str) -> Arm:
         """The arm of that name; KeyError where there is none."""
@@ -138,9 +171,16 @@ class Study:
 
     @property
     def spec_hash(self) -> str:
-        """SHA-256 of the canonical JSON form without `priority`."""
+        """SHA-256 of the canonical JSON form without what says only when trials run.
+
+        Keys that later versions added are left out at their defaults, so that a file keeps its hash.
+        """
         document = self.to_dict()
-        del document["priority"]
+        for name in OPERATIONAL:
+            del document[name]
+        for part, added in ((document, {"sequential": None, "reuse": False}), (document["search"], _ADDED_TO_SEARCH)):
+            for name in [name for name, default in added.items() if part[name] == default]:
+                del part[name]
         return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,15 +192,25 @@ class Study:
             "device": self.device,
             "arms": [{"name": a.name, "optimizer": a.optimizer, "search": space_to_dict(a.space)} for a in self.arms],
             "compare": [list(pair) for pair in self.compare],
-            "search": {**vars(self.search), "options": dict(self.search.options)},
+            "search": self._search_dict(),
             "select": {"top": self.select_top, "seeds": self.select_seeds},
             "confirm": {"seeds": self.confirm_seeds},
             "replicates": self.replicates,
             "margin": self.margin,
             "seed": self.seed,
             "limits": dict(vars(self.limits)),
+            "sequential": dict(vars(self.sequential)) if self.sequential else None,
+            "reuse": self.reuse,
             "priority": self.priority,
+            "weight": self.weight,
+            "max_running": self.max_running,
         }
+
+    def _search_dict(self) -> dict[str, Any]:
+        search = self.search
+        budget = None if search.budget is None else dict(search.budget)
+        copies = {"options": dict(search.options), "pruner_options": dict(search.pruner_options), "budget": budget}
+        return {**vars(search), **copies}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Study:
@@ -180,5 +230,9 @@ class Study:
             margin=data["margin"],
             seed=data["seed"],
             limits=Limits(**data["limits"]),
+            sequential=Sequential(**data["sequential"]) if data.get("sequential") else None,
+            reuse=data.get("reuse", False),
             priority=data["priority"],
+            weight=data.get("weight", 1.0),
+            max_running=data.get("max_running"),
         )

@@ -12,7 +12,7 @@ from typing import Any
 from service.domain.catalog import Catalog, Hyperparameter, Optimizer, Workload, conflicting_names, merged_space
 from service.domain.seeds import INDEX_LIMIT, REPLICATE_LIMIT, SPEC_SEED_LIMIT
 from service.domain.space import Dimension, Scale, Value
-from service.domain.study import PRUNERS, SAMPLERS, SCHEMA, Arm, Limits, SearchPlan, Study
+from service.domain.study import PRUNERS, SAMPLERS, SCHEMA, Arm, Limits, SearchPlan, Sequential, Study
 
 MAX_RUNS = 500_000
 MAX_ARMS = 32
@@ -67,7 +67,9 @@ def _assemble(document: Mapping[str, Any], arms: tuple[Arm, ...], catalog: Catal
     if compare is None:
         compare = [[arms[0].name, arm.name] for arm in arms[1:]] if arms else []
     select, confirm = document.get("select", {}), document.get("confirm", {})
-    simple = {k: document[k] for k in ("device", "replicates", "margin", "seed", "priority") if k in document}
+    names = ("device", "replicates", "margin", "seed", "reuse", "priority", "weight", "max_running")
+    simple = {name: document[name] for name in names if name in document}
+    sequential = document.get("sequential")
     return Study(
         name=document["name"],
         workload=workload["name"],
@@ -79,6 +81,7 @@ def _assemble(document: Mapping[str, Any], arms: tuple[Arm, ...], catalog: Catal
         select_seeds=select.get("seeds", Study.select_seeds),
         confirm_seeds=confirm.get("seeds", Study.confirm_seeds),
         limits=Limits(**document.get("limits", {})),
+        sequential=Sequential(**sequential) if sequential else None,
         **simple,
     )
 
@@ -91,7 +94,9 @@ def _options_with_defaults(workload: Mapping[str, Any], known: Workload | None) 
 
 def _search_plan(search: Mapping[str, Any]) -> SearchPlan:
     known = SAMPLERS.get(search.get("sampler", SearchPlan.sampler), ())
-    return SearchPlan(**{**search, "options": _normalized(search.get("options", {}), known)})
+    given = search.get("budget") or {}
+    budget = {unit: value for unit, value in given.items() if value is not None} if given else None
+    return SearchPlan(**{**search, "options": _normalized(search.get("options", {}), known), "budget": budget})
 
 
 def _normalized(given: Mapping[str, Value], known: Iterable[Hyperparameter]) -> dict[str, Value]:
@@ -221,6 +226,7 @@ def _check_budget(study: Study) -> Iterable[Problem]:
     if search.pruner not in PRUNERS:
         yield Problem("search.pruner", unknown("pruner", search.pruner, PRUNERS))
     yield from _check_bounds(study)
+    yield from _check_end_of_search(study)
     yield from _check_measures(study)
 
 
@@ -237,10 +243,22 @@ def _check_bounds(study: Study) -> Iterable[Problem]:
         ("limits.attempts", study.limits.attempts, 1, 100),
         ("limits.failures", study.limits.failures, 0, INDEX_LIMIT // 2),
         ("priority", study.priority, -1000, 1000),
+        *([] if study.max_running is None else [("max_running", study.max_running, 1, 100_000)]),
     ]
     for name, value, low, high in bounds:
         if not low <= value <= high:
             yield Problem(name, f"must be in [{low}, {high}], got {value}")
+
+
+def _check_end_of_search(study: Study) -> Iterable[Problem]:
+    budget = study.search.budget
+    if budget is None:
+        return
+    if set(budget) not in ({"steps"}, {"device_s"}):
+        yield Problem("search.budget", "takes either steps or device_s")
+    for unit, value in budget.items():
+        if not 0 < value < 1e15:
+            yield Problem(f"search.budget.{unit}", f"must be above 0, got {value}")
 
 
 def _check_measures(study: Study) -> Iterable[Problem]:
@@ -248,11 +266,27 @@ def _check_measures(study: Study) -> Iterable[Problem]:
         yield Problem("margin", f"must be in (0, 1] on the log of the endpoint, got {study.margin}")
     if not 0 < study.limits.trial_s <= 30 * 86_400:
         yield Problem("limits.trial_s", f"must be in (0, 2592000] seconds, got {study.limits.trial_s}")
+    if not 0 < study.weight <= 1e6:
+        yield Problem("weight", f"must be in (0, 1e6], got {study.weight}")
+    yield from _check_sequential(study)
     if study.select_top > study.search.trials:
         rule = f"at most search.trials ({study.search.trials})"
         yield Problem("select.top", f"must be {rule}, got {study.select_top}")
     if study.n_runs > MAX_RUNS:
         yield Problem("search.trials", f"the study would take {study.n_runs:,} trainings; the most is {MAX_RUNS:,}")
+
+
+def _check_sequential(study: Study) -> Iterable[Problem]:
+    if study.sequential is None:
+        return
+    first, step = study.sequential.first, study.sequential.step
+    if not 3 <= first < study.replicates:
+        rule = f"at least 3, the fewest that allow a verdict, and below replicates ({study.replicates})"
+        yield Problem("sequential.first", f"must be {rule}, got {first}")
+    if not 1 <= step <= study.replicates:
+        yield Problem("sequential.step", f"must be in [1, {study.replicates}], got {step}")
+    if not study.compare:
+        yield Problem("sequential", "a study without declared pairs has nothing to decide; name them in compare")
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from service.domain.study import Study
+from service.domain.study import OPERATIONAL, Study
 from service.domain.trial import StudyId
 
 _COUNTERS = ("n_waiting", "n_running", "n_complete", "n_pruned", "n_fail", "n_diverged")
@@ -21,6 +21,12 @@ class StudyRow:
     """A study as the ledger has it.
 
     Attributes:
+        study: The study as it runs: the frozen file with the replicates that were added later, and with the priority,
+            weight and limit that hold now.
+        spec_hash: Hash of the file as it was frozen, before the first trial.
+        amendments: What was added later, oldest first: {"replicates": n, "after_look": bool, "at": ISO 8601}.
+        looks: Looks of a sequential study, oldest first, each with its `replicates` and what was decided.
+        origin: "submitted" or "imported".
         revision: Number of the study's last event.
         counts: Trials by state, such as {"n_waiting": 3}; `n_diverged` are among `n_complete`.
         environment: What was recorded when the study was submitted and started.
@@ -40,6 +46,14 @@ class StudyRow:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    amendments: Sequence[Mapping[str, Any]] = ()
+    looks: Sequence[Mapping[str, Any]] = ()
+    origin: str = "submitted"
+
+    @property
+    def registered_replicates(self) -> int:
+        """Replicates of the frozen file."""
+        return self.study.replicates - sum(int(amendment["replicates"]) for amendment in self.amendments)
 
     @property
     def is_finished(self) -> bool:
@@ -47,13 +61,19 @@ class StudyRow:
         return self.state in ("FINISHED", "FAILED", "CANCELLED")
 
 
-def insert_study(connection: Connection, study: Study, environment: Mapping[str, Any]) -> StudyId:
-    """Add a study with its arms and cells; the coordinator adds trials."""
+def insert_study(
+    connection: Connection, study: Study, environment: Mapping[str, Any], parent_id: StudyId | None = None
+) -> StudyId:
+    """Add a study with its arms and cells, of a sequential study those of its first look; trials come later.
+
+    Args:
+        parent_id: The study that this one was made from.
+    """
     statement = text("""
-        INSERT INTO studies (name, spec, spec_hash, workload, queue, device, priority, trial_s, max_attempts,
-                             environment)
-        VALUES (:name, CAST(:spec AS jsonb), :spec_hash, :workload, :queue, :device, :priority, :trial_s,
-                :max_attempts, CAST(:environment AS jsonb))
+        INSERT INTO studies (name, spec, spec_hash, workload, queue, device, priority, weight, max_running, trial_s,
+                             max_attempts, environment, parent_id)
+        VALUES (:name, CAST(:spec AS jsonb), :spec_hash, :workload, :queue, :device, :priority, :weight, :max_running,
+                :trial_s, :max_attempts, CAST(:environment AS jsonb), :parent_id)
         RETURNING id
     """)
     arguments = {
@@ -64,6 +84,9 @@ def insert_study(connection: Connection, study: Study, environment: Mapping[str,
         "queue": study.queue,
         "device": study.device,
         "priority": study.priority,
+        "weight": study.weight,
+        "max_running": study.max_running,
+        "parent_id": parent_id,
         "trial_s": study.limits.trial_s,
         "max_attempts": study.limits.attempts,
         "environment": json.dumps(dict(environment)),
@@ -83,12 +106,21 @@ def _insert_cells(connection: Connection, study_id: StudyId, study: Study) -> No
         for i, a in enumerate(study.arms)
     ]
     connection.execute(arm, rows)
+    add_cells(connection, study_id, 0, study.sequential.first if study.sequential else study.replicates)
+
+
+def add_cells(connection: Connection, study_id: StudyId, first: int, end: int, amendment: int = 0) -> None:
+    """Add the cells of every arm for replicates from `first` to before `end`.
+
+    Args:
+        amendment: 0 for those of the frozen file, else the number of the amendment, from 1.
+    """
     cells = text("""
-        INSERT INTO cells (study_id, arm_id, replicate)
-        SELECT a.study_id, a.id, r FROM arms a CROSS JOIN generate_series(0, :replicates - 1) r
+        INSERT INTO cells (study_id, arm_id, replicate, amendment)
+        SELECT a.study_id, a.id, r, :amendment FROM arms a CROSS JOIN generate_series(:first, :end - 1) r
         WHERE a.study_id = :study_id ORDER BY r, a.position
     """)
-    connection.execute(cells, {"study_id": study_id, "replicates": study.replicates})
+    connection.execute(cells, {"study_id": study_id, "first": first, "end": end, "amendment": amendment})
 
 
 def get_study(connection: Connection, study_id: StudyId) -> StudyRow | None:
@@ -260,69 +292,12 @@ def update_cells(connection: Connection, rows: Sequence[CellRow]) -> None:
         connection.execute(statement, [vars(row) for row in rows])
 
 
-def progress_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any]]:
-    """Counts and the best value by arm and phase, for bars.
-
-    Returns:
-        Rows of arm, phase, n_waiting, n_running, n_counted, n_failed, n_diverged, best (validation endpoint or None).
-    """
-    statement = text("""
-        SELECT a.name AS arm, t.phase,
-               count(*) FILTER (WHERE t.state = 'WAITING') AS n_waiting,
-               count(*) FILTER (WHERE t.state = 'RUNNING') AS n_running,
-               count(*) FILTER (WHERE t.outcome IN ('finished', 'diverged', 'pruned')) AS n_counted,
-               count(*) FILTER (WHERE t.state = 'FAIL') AS n_failed,
-               count(*) FILTER (WHERE t.outcome = 'diverged') AS n_diverged,
-               min(t.value) AS best, coalesce(sum(t.cpu_s), 0) AS cpu_s, coalesce(sum(t.duration_s), 0) AS duration_s
-        FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
-        WHERE t.study_id = :id
-        GROUP BY a.position, a.name, t.phase
-        ORDER BY a.position, array_position(ARRAY['search', 'select', 'confirm'], t.phase)
-    """)
-    return [dict(row) for row in connection.execute(statement, {"id": study_id}).mappings()]
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a study runs, by Postgres's clock.
-
-    Attributes:
-        n_counted: Trials that finished, diverged or were pruned.
-        busy_s: Seconds of training of those.
-        wall_s: From the study's first start to its end, or to now.
-        n_recent: Of the latest finished trials, at most 40.
-        recent_s: From the earliest of those to now.
-    """
-
-    n_counted: int
-    busy_s: float
-    wall_s: float
-    n_recent: int
-    recent_s: float
-
-
-def pace_of(connection: Connection, study_id: StudyId) -> Pace:
-    """How fast the study runs; all zero before a trial has finished."""
-    statement = text("""
-        WITH counted AS (
-            SELECT duration_s, finished_at FROM trials
-            WHERE study_id = :id AND outcome IN ('finished', 'diverged', 'pruned')
-        ), recent AS (SELECT finished_at FROM counted ORDER BY finished_at DESC LIMIT 40)
-        SELECT (SELECT count(*) FROM counted) AS n_counted,
-               (SELECT coalesce(sum(duration_s), 0) FROM counted) AS busy_s,
-               coalesce(extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - s.started_at), 0)::float
-                   AS wall_s,
-               (SELECT count(*) FROM recent) AS n_recent,
-               (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(finished_at)), 0)::float FROM recent)
-                   AS recent_s
-        FROM studies s WHERE s.id = :id
-    """)
-    return Pace(**connection.execute(statement, {"id": study_id}).mappings().one())
-
-
 def _study_row(row: RowMapping) -> StudyRow:
     counts = {name: row[name] for name in _COUNTERS}
     same = ("id", "name", "state", "reason", "spec_hash", "code_revision", "parent_id", "revision", "environment")
     moments = ("created_at", "started_at", "finished_at")
-    fields = {name: row[name] for name in (*same, *moments)}
-    return StudyRow(study=Study.from_dict(row["spec"]), counts=counts, **fields)
+    fields = {name: row[name] for name in (*same, *moments, "amendments", "looks", "origin")}
+    frozen = Study.from_dict(row["spec"])
+    replicates = frozen.replicates + sum(amendment["replicates"] for amendment in row["amendments"])
+    now = {name: row[name] for name in OPERATIONAL}
+    return StudyRow(study=replace(frozen, replicates=replicates, **now), counts=counts, **fields)

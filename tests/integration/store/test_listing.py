@@ -9,7 +9,8 @@ from service.store import reports, workers
 from service.store.database import Database
 from service.store.events import events_after
 from service.store.leases import finish_trial
-from service.store.studies import add_event, list_studies, pace_of, progress_of
+from service.store.progress import pace_of, progress_of
+from service.store.studies import add_event, list_studies
 from service.store.trials import list_trials
 from tests.integration.store.support import (
     FINISHED,

@@ -216,3 +216,18 @@ def test_any_course_ends_with_exactly_the_planned_runs(seed):
     assert plan.state is CellState.FINISHED
     assert sum(t.phase is Phase.SEARCH and t.outcome.counts for t in cell.trials) == 6
     assert [sum(t.phase is phase for t in cell.trials) for phase in (Phase.SELECT, Phase.CONFIRM)] == [4, 3]
+
+
+def test_a_budget_of_steps_ends_the_search_before_t_trials_and_waits_for_what_is_open():
+    limited = study(search=SearchPlan(trials=9, parallelism=2, budget={"steps": 25}))
+
+    def plan(n_done, n_open=0):
+        done = [dataclasses.replace(trial, n_steps=10) for trial in Cell().search(*[0.5] * n_done).trials]
+        still = [dataclasses.replace(t, number=50 + t.number) for t in Cell().search(*[None] * n_open).trials]
+        return plan_cell(limited, done + still)
+
+    assert (plan(0).state, plan(0).n_suggestions) == (CellState.SEARCH, 2)
+    assert plan(1, n_open=1).n_suggestions == 1
+    assert plan(2).n_suggestions == 2
+    assert (plan(3, n_open=1).state, plan(3, n_open=1).n_suggestions) == (CellState.SEARCH, 0)
+    assert plan(3).state is CellState.SELECT

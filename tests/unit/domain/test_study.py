@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain.space import Dimension, Scale
-from service.domain.study import Arm, Limits, SearchPlan, Study
+from service.domain.study import OPERATIONAL, Arm, Limits, SearchPlan, Sequential, Study
 from service.domain.trial import Phase
 from tests.unit.domain.test_space import dimensions
 
@@ -78,8 +78,9 @@ def test_hash_is_the_same_in_every_process():
     assert example().spec_hash == "2c8ede9b2272ba78067610baa3b49e4f00fff3a4f148319b80d303ba1417907f"
 
 
-def test_priority_does_not_change_the_hash():
-    assert example(priority=7).spec_hash == example().spec_hash
+@pytest.mark.parametrize("when", [{"priority": 7}, {"weight": 2.0}, {"max_running": 3}])
+def test_what_says_only_when_trials_run_does_not_change_the_hash(when):
+    assert example(**when).spec_hash == example().spec_hash
 
 
 CHANGES = {
@@ -97,17 +98,26 @@ CHANGES = {
     "margin": 0.06,
     "seed": 1,
     "limits": Limits(trial_s=601),
+    "sequential": Sequential(3, 1),
+    "reuse": True,
 }
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Study) if f.name != "priority"])
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Study) if f.name not in OPERATIONAL])
 def test_every_other_field_changes_the_hash(field):
     assert example(**{field: CHANGES[field]}).spec_hash != example().spec_hash
 
 
 @pytest.mark.parametrize(
     "search",
-    [SearchPlan("tpe"), SearchPlan(pruner="x"), SearchPlan(parallelism=2), SearchPlan(options={"a": 1})],
+    [
+        SearchPlan("tpe"),
+        SearchPlan(pruner="x"),
+        SearchPlan(parallelism=2),
+        SearchPlan(options={"a": 1}),
+        SearchPlan(pruner_options={"a": 1}),
+        SearchPlan(budget={"steps": 5}),
+    ],
 )
 def test_every_part_of_the_search_changes_the_hash(search):
     assert example(search=search).spec_hash != example().spec_hash

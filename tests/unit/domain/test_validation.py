@@ -180,6 +180,17 @@ ERRORS = [
     (("limits", "trial_s"), math.inf, "limits.trial_s", "must be in (0, 2592000] seconds, got inf"),
     (("limits", "attempts"), 0, "limits.attempts", "must be in [1, 100], got 0"),
     (("limits", "failures"), -1, "limits.failures", "must be in [0, 524288], got -1"),
+    (("weight",), 0, "weight", "must be in (0, 1e6], got 0"),
+    (("max_running",), 0, "max_running", "must be in [1, 100000], got 0"),
+    (("search", "budget"), {"steps": 1, "device_s": 1.0}, "search.budget", "takes either steps or device_s"),
+    (("search", "budget"), {"steps": 0}, "search.budget.steps", "must be above 0, got 0"),
+    (
+        ("sequential",),
+        {"first": 6, "step": 1},
+        "sequential.first",
+        "must be at least 3, the fewest that allow a verdict, and below replicates (6), got 6",
+    ),
+    (("sequential",), {"first": 3, "step": 0}, "sequential.step", "must be in [1, 6], got 0"),
 ]
 
 
