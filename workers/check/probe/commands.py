@@ -1,0 +1,16 @@
+"""The commands that a side answers, by name: `handle(make_optimizer, arguments) -> dict`.
+
+`make_optimizer(params, **overrides)` makes the side's optimizer with the configuration's arguments; `.optimizer` is its
+class. Arguments and answers are JSON, in which tensors may stand.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .describe import describe
+
+Handler = Callable[[Callable[..., Any], dict[str, Any]], dict[str, Any]]
+
+COMMANDS: dict[str, Handler] = {
+    "describe": describe,
+}
