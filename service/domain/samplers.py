@@ -94,9 +94,10 @@ PRUNERS: Mapping[str, tuple[Hyperparameter, ...]] = {
     ),
 }
 """A resource is an epoch. `asha` starts at 1 where Optuna's "auto" estimates (and finds 1 below 200 epochs). A
-`max_resource` of None is the longest finished trial of the cell; until there is one nothing is pruned. `patient` passes
-options that are not its own to the pruner that it wraps; "none" prunes as soon as patience ends. Its `min_delta` is on
-the log of the endpoint."""
+`max_resource` of None is the longest finished trial of the cell; until there is one nothing is pruned. `patient` wraps
+none, median or percentile and passes them the options that are not its own; with "none" it prunes as soon as patience
+ends. Its `min_delta` is on the log of the endpoint."""
+WRAPPABLE = ("none", "median", "percentile")
 
 
 def sampler_kind(name: str) -> SamplerKind | None:
@@ -115,8 +116,7 @@ def pruner_options(name: str, options: Mapping[str, Any]) -> tuple[Hyperparamete
     """Options that the pruner takes as it is set: those of `patient` include the wrapped pruner's."""
     own = PRUNERS[name]
     wrapped = options.get("wrapped_pruner", "none")
-    is_wrapping = name == "patient" and isinstance(wrapped, str) and wrapped != "patient"
-    return (*own, *PRUNERS.get(wrapped, ())) if is_wrapping else own
+    return (*own, *PRUNERS[wrapped]) if name == "patient" and wrapped in WRAPPABLE else own
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -141,13 +141,12 @@ def check_pruner_options(name: str, options: Mapping[str, Any]) -> list[tuple[st
         return []
     problems = _check_scalars(name, pruner_options(name, options), options)
     wrapped = options.get("wrapped_pruner", "none")
-    if name == "patient" and (wrapped == "patient" or (isinstance(wrapped, str) and wrapped not in PRUNERS)):
-        known = ", ".join(other for other in PRUNERS if other != "patient")
-        problems.append(("wrapped_pruner", f"wrapped_pruner must be one of {known}; got {wrapped!r}"))
+    if name == "patient" and isinstance(wrapped, str) and wrapped not in WRAPPABLE:
+        problems.append(("wrapped_pruner", f"wrapped_pruner must be one of {', '.join(WRAPPABLE)}; got {wrapped!r}"))
     low, high = options.get("min_resource", 1), options.get("max_resource")
     if not problems and high is not None and high < low:
         problems.append(("max_resource", f"max_resource must be at least min_resource ({low}), got {high}"))
-    if not problems and high is None and "hyperband" in (name, wrapped) and options.get("bootstrap_count", 0):
+    if not problems and high is None and name == "hyperband" and options.get("bootstrap_count", 0):
         problems.append(("bootstrap_count", "bootstrap_count needs a max_resource; give the epochs of a full trial"))
     return problems
 

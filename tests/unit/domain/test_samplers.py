@@ -75,9 +75,9 @@ PRUNER_ERRORS = [
     ),
     (
         "patient",
-        {"wrapped_pruner": "patient"},
+        {"wrapped_pruner": "asha"},
         "wrapped_pruner",
-        "wrapped_pruner must be one of none, median, percentile, asha, hyperband; got 'patient'",
+        "wrapped_pruner must be one of none, median, percentile; got 'asha'",
     ),
 ]
 
