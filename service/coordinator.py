@@ -54,10 +54,14 @@ class Coordinator:
                 with self._locked_session() as session:
                     while not stop.is_set():
                         self._turn(session)
-                        self._woken.wait(self._settings.poll.total_seconds())
+                        self._woken.wait(self._pause_s())
             except StoreUnavailableError as error:
                 log.warning("Postgres does not answer, trying again: %s", error)
                 stop.wait(1.0)
+
+    def _pause_s(self) -> float:
+        """Seconds to the next look, or to the sweep where that comes first: a lost lease must not wait for both."""
+        return min(self._settings.poll.total_seconds(), max(0.0, self._next_sweep - time.monotonic()))
 
     def wake(self) -> None:
         """Look at the ledger now."""

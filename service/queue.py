@@ -38,7 +38,8 @@ def make_app(redis_url: str) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "socket_connect_timeout": 3,
-            "socket_timeout": 30,
+            # A Redis that hangs takes a command and never answers: a hint waits twice as long, for it is tried twice.
+            "socket_timeout": 2,
             "socket_keepalive": True,
             # Of connections for sending: else each hint sleeps 6 s while nothing listens (kombu 5.6).
             "max_retries": 1,

@@ -18,7 +18,7 @@ from service.errors import QueueUnavailableError, StoreUnavailableError, Tangent
 from service.queue import QUEUES, announce_work
 from service.store.database import Database
 from service.store.workers import Registration
-from workers.app import make_worker_app
+from workers.app import SteadyConsumer, make_worker_app
 from workers.checkpoint_folder import CheckpointFolder
 from workers.logs import configure_logging
 from workers.machine import slot_environments
@@ -113,6 +113,7 @@ class Worker:
         WorkController(
             app=self._app,
             pool=WakingPool,
+            consumer_cls=SteadyConsumer,
             concurrency=self._supervisor.n_slots + ("reports" in self._queues),
             queues=list(self._queues),
             without_gossip=True,
