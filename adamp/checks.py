@@ -53,13 +53,14 @@ def check_parameters(optimizer: str, params: Iterable[Tensor], channel_dim: int 
     """Refuse tensors that the update is not defined for.
 
     Raises:
-        ValueError: A parameter is a DTensor's shard, complex, integer or sparse, or lacks the dimension `channel_dim`.
+        ValueError: A parameter is distributed, complex, integer or sparse, or lacks the dimension `channel_dim`.
     """
     for param in params:
-        if _is_shard(param):
+        if _is_distributed(param):
             raise ValueError(
-                f"{optimizer} decides on whole tensors, got a DTensor of which each rank holds a part; "
-                "replicate that parameter, or give it to an optimizer of torch."
+                f"{optimizer} decides on whole tensors, got one that torch distributes over ranks (a DTensor, or a "
+                "parameter of FullyShardedDataParallel); train with DistributedDataParallel, or give that parameter "
+                "to an optimizer of torch."
             )
         if not param.is_floating_point() or param.layout != torch.strided:
             raise ValueError(
@@ -164,10 +165,10 @@ def _check_fused(name: str, value: Any, optimizer: str) -> None:
         _check_flag(name, value, optimizer)
 
 
-def _is_shard(param: Tensor) -> bool:
-    """By name, because torch.distributed is not built everywhere."""
-    is_distributed = any(kind.__name__ == "DTensor" for kind in type(param).__mro__)
-    return is_distributed and not all(placement.is_replicate() for placement in getattr(param, "placements", ()))
+def _is_distributed(param: Tensor) -> bool:
+    """By name, because torch.distributed is not built everywhere; FSDP marks what it flattens into 1-d pieces."""
+    is_dtensor = any(kind.__name__ == "DTensor" for kind in type(param).__mro__)
+    return is_dtensor or bool(getattr(param, "_fsdp_flattened", False))
 
 
 def _check_channel_dim(name: str, value: Any, optimizer: str) -> None:
