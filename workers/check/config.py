@@ -93,8 +93,14 @@ class CheckConfig(_Table):
     dimensions: Mapping[str, tuple[Any, ...]] = Field(
         {}, description="Constructor arguments that the grid of numerics varies, each with its values."
     )
+    variants: tuple[Arguments, ...] = Field(
+        (), description="Constructor arguments that choose a path, such as {fused = false}: trajectories stay the same."
+    )
+    extras: tuple[Arguments, ...] = Field(
+        (), description="Constructor arguments outside the grid, each tried with every kind of gradient."
+    )
     equivalences: tuple[Equivalence, ...] = Field((), description="Cases that equal another optimizer exactly.")
-    properties: tuple[str, ...] = Field((), description="Names of properties of the probe that must hold.")
+    properties: tuple[str, ...] = Field((), description="What must hold: names of the probe's, or `module:function`.")
     tolerances: Tolerances = Field(default_factory=Tolerances, description="Limits of numerics.")
     steps: Count = Field(12, description="Steps of each case of the grid.")
     long_steps: Count = Field(200, description="Steps of the long case and of the state_dict round trip.")
