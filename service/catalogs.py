@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
+from service.config import Settings, names
 from service.domain.catalog import BUILT_IN, Catalog, Optimizer, Workload
-from service.domain.study import PRUNERS, SAMPLERS, Study
+from service.domain.samplers import PRUNERS, SAMPLERS, sampler_kind
+from service.domain.study import Study
 from service.store import workers
 from service.store.database import Connection
 from service.store.studies import StudyRow
@@ -32,7 +36,7 @@ def catalog_of(row: StudyRow) -> Catalog:
     return _extended(recorded.get("optimizers", {}), recorded.get("workloads", {}))
 
 
-def describe(connection: Connection) -> dict[str, Any]:
+def describe(connection: Connection, samplers: Iterable[str] = tuple(SAMPLERS)) -> dict[str, Any]:
     """Everything a study file may name, as JSON, with whether an online worker has it."""
     optimizers, workloads = workers.registered_catalog(connection)
     catalog = _extended(optimizers, workloads)
@@ -45,11 +49,27 @@ def describe(connection: Connection) -> dict[str, Any]:
             {**catalog.workloads[name].to_dict(), "is_available": name in workloads}
             for name in sorted(catalog.workloads)
         ],
-        "samplers": [
-            {"name": name, "options": [option.to_dict() for option in SAMPLERS[name]]} for name in sorted(SAMPLERS)
+        "samplers": [_sampler(name) for name in sorted(samplers)],
+        "pruners": [
+            {"name": name, "options": [option.to_dict() for option in options]} for name, options in PRUNERS.items()
         ],
-        "pruners": list(PRUNERS),
     }
+
+
+def _sampler(name: str) -> dict[str, Any]:
+    kind = sampler_kind(name)
+    return {"name": name, "options": [option.to_dict() for option in kind.options] if kind else []}
+
+
+def offered_samplers(settings: Settings) -> tuple[str, ...]:
+    """Samplers that a study may name here: the built-in ones that can run, and those of the allow-list.
+
+    Those that need PyTorch are offered where this process could import it (it does not), or where the setting says that
+    the coordinator can.
+    """
+    has_torch = settings.coordinator_has_torch or importlib.util.find_spec("torch") is not None
+    built_in = [name for name, kind in SAMPLERS.items() if has_torch or not kind.needs_torch]
+    return (*built_in, *names(settings.allowed_samplers))
 
 
 def list_workers(connection: Connection) -> list[dict[str, Any]]:

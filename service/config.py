@@ -53,6 +53,13 @@ class Settings(BaseSettings):
     checkpoint_every: Seconds = Field(timedelta(seconds=30), description="Time between checkpoints, in seconds.")
     allowed_optimizers: str = Field("", description="module:Class names of further optimizers, separated by commas.")
     allowed_workloads: str = Field("", description="module:Class names of further workloads, separated by commas.")
+    allowed_samplers: str = Field(
+        "",
+        description="module:Class names of further Optuna samplers, separated by commas.",
+    )
+    coordinator_has_torch: bool = Field(
+        False, description="The coordinator runs in an image with PyTorch, which the sampler gp needs."
+    )
     demo_seed: int = Field(0, ge=0, lt=2**24 // 3, description="Changes the seeds of the demo's three studies.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR."

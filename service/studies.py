@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -17,6 +17,7 @@ from service.catalogs import catalog_of, current_catalog, record_of
 from service.domain.catalog import Catalog
 from service.domain.cost import TYPICAL, Calibration, Cost, Spread, estimate_cost, run_s
 from service.domain.lint import study_warnings
+from service.domain.samplers import SAMPLERS
 from service.domain.study import Study
 from service.domain.trial import Phase, StudyId
 from service.domain.validation import InvalidStudyError, study_from_file
@@ -88,33 +89,43 @@ class StudyView:
     eta_s: float | None
 
 
-def validate(connection: Connection, document: Mapping[str, Any]) -> Validation:
+def validate(
+    connection: Connection, document: Mapping[str, Any], samplers: Iterable[str] = tuple(SAMPLERS)
+) -> Validation:
     """Check a study file and say what the study would cost; writes nothing.
 
     Args:
         document: A study file whose shape was checked already.
+        samplers: Those that are offered here.
 
     Raises:
         InvalidInputError: With every problem of the file.
     """
-    return _validation(connection, document, current_catalog(connection))
+    return _validation(connection, document, current_catalog(connection), samplers)
 
 
-def submit(connection: Connection, document: Mapping[str, Any]) -> tuple[StudyId, Validation]:
-    """Add a study; raises as `validate` does, and then nothing was written."""
+def submit(
+    connection: Connection,
+    document: Mapping[str, Any],
+    samplers: Iterable[str] = tuple(SAMPLERS),
+    parent_id: StudyId | None = None,
+) -> tuple[StudyId, Validation]:
+    """Add a study, made from `parent_id` if any; raises as `validate` does, and then nothing was written."""
     catalog = current_catalog(connection)
-    validation = _validation(connection, document, catalog)
+    validation = _validation(connection, document, catalog, samplers)
     environment = {
         "tangent": metadata.version("tangent"),
         "python": platform.python_version(),
         "catalog": record_of(validation.study, catalog),
     }
-    return store.insert_study(connection, validation.study, environment), validation
+    return store.insert_study(connection, validation.study, environment, parent_id), validation
 
 
-def _validation(connection: Connection, document: Mapping[str, Any], catalog: Catalog) -> Validation:
+def _validation(
+    connection: Connection, document: Mapping[str, Any], catalog: Catalog, samplers: Iterable[str]
+) -> Validation:
     try:
-        study = study_from_file(document, catalog)
+        study = study_from_file(document, catalog, samplers)
     except InvalidStudyError as error:
         n = len(error.problems)
         problems = [(problem.field, problem.message) for problem in error.problems]

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
-    WithJsonSchema,
 )
 
 from service.api.problems import field_path
-from service.domain.space import Scale
+from service.api.values import MAX_ENTRIES, MAX_TEXT, Number, PlainJson, Scalar, SpaceEntry, Text, Whole, shown
 from service.domain.study import Limits as LimitsDefaults
 from service.domain.study import SearchPlan, Study
 from service.domain.validation import MAX_ARMS
 from service.errors import InvalidInputError
-
-MAX_TEXT = 200
-MAX_ENTRIES = 64
-MAX_CHOICES = 1000
-_LARGEST_INT = 2**63 - 1
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_SCALAR_SCHEMA: dict[str, Any] = {"type": ["number", "string", "boolean"]}
 
 EXAMPLE: dict[str, Any] = {
     "schema": 1,
@@ -56,69 +44,6 @@ EXAMPLE: dict[str, Any] = {
     "limits": {"trial_s": 600, "attempts": 3},
     "priority": 0,
 }
-
-
-def check_text(value: str) -> str:
-    """Text that Postgres can keep and a terminal can show: no control characters, not too long."""
-    if _CONTROL.search(value):
-        raise ValueError("must not contain control characters or halves of surrogate pairs")
-    if len(value) > MAX_TEXT:
-        raise ValueError(f"must have at most {MAX_TEXT} characters, got {len(value)}")
-    return value
-
-
-def check_scalar(value: object) -> bool | int | float | str:
-    """A value of a hyperparameter or option: a finite number, text, or a truth value."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return check_text(value)
-    if isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
-        raise ValueError("must be a number that fits into 64 bits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"must be finite, got {value}")
-    if isinstance(value, (int, float)):
-        return value
-    raise ValueError(f"must be a number, text, true or false, got {_shown(value)}")
-
-
-def check_entry(value: object) -> Any:
-    """An entry of a search space: a fixed value, or a range such as {"log": [1e-4, 1e-1]}."""
-    if not isinstance(value, Mapping):
-        return check_scalar(value)
-    known = ", ".join(Scale)
-    if len(value) != 1 or (scale := next(iter(value))) not in set(Scale):
-        given = ", ".join(_shown(key) for key in list(value)[:5]) or "nothing"
-        raise ValueError(f"a range is {{scale: [low, high]}} with one scale of {known}; got {given}")
-    values = value[scale]
-    if not isinstance(values, (list, tuple)):
-        raise ValueError(f"{scale} takes a list, got {_shown(values)}")
-    if len(values) > MAX_CHOICES:
-        raise ValueError(f"{scale} takes at most {MAX_CHOICES} values, got {len(values)}")
-    return {str(scale): [check_scalar(entry) for entry in values]}
-
-
-Text = Annotated[str, AfterValidator(check_text)]
-Whole = Annotated[int, Field(ge=-_LARGEST_INT, le=_LARGEST_INT)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Scalar = Annotated[bool | int | float | str, PlainValidator(check_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
-_RANGE = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-_CHOICES = {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1, "maxItems": MAX_CHOICES}
-_ENTRY_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        _SCALAR_SCHEMA,
-        *(
-            {
-                "type": "object",
-                "properties": {scale.value: _CHOICES if scale is Scale.CHOICE else _RANGE},
-                "required": [scale.value],
-                "additionalProperties": False,
-            }
-            for scale in Scale
-        ),
-    ]
-}
-SpaceEntry = Annotated[Any, PlainValidator(check_entry), WithJsonSchema(_ENTRY_SCHEMA)]
 
 
 class _Strict(BaseModel):
@@ -157,13 +82,15 @@ class BudgetFile(_Strict):
 class SearchFile(_Strict):
     """How each cell is searched."""
 
-    sampler: Text = Field(SearchPlan.sampler, description="random or tpe.")
-    trials: Whole = Field(SearchPlan.trials, description="T, the budget of a cell; from 1.")
-    pruner: Text = Field(SearchPlan.pruner, description="none.")
-    parallelism: Whole = Field(
-        SearchPlan.parallelism, description="Open suggestions of a cell; adaptive samplers only."
+    sampler: Text = Field(
+        SearchPlan.sampler, description="random, tpe, gp, cmaes, qmc, grid, or an allowed module:Class."
     )
-    options: dict[Text, Scalar] = Field({}, max_length=MAX_ENTRIES, description="Arguments of the sampler.")
+    trials: Whole = Field(SearchPlan.trials, description="T, the budget of a cell; from 1.")
+    pruner: Text = Field(SearchPlan.pruner, description="none, median, percentile, asha, hyperband or patient.")
+    parallelism: Whole = Field(
+        SearchPlan.parallelism, description="Open trials of a cell; for adaptive samplers, pruners and budgets."
+    )
+    options: dict[Text, PlainJson] = Field({}, max_length=MAX_ENTRIES, description="Arguments of the sampler.")
     pruner_options: dict[Text, Scalar] = Field({}, max_length=MAX_ENTRIES, description="Arguments of the pruner.")
     budget: BudgetFile | None = Field(None, description="An end of each cell's search before T trials.")
 
@@ -264,7 +191,7 @@ def _message(entry: Mapping[str, Any]) -> str:
         "less_than_equal": "a number that fits into 64 bits",
     }
     if kind in wanted:
-        return f"must be {wanted[kind]}, got {_shown(value)}"
+        return f"must be {wanted[kind]}, got {shown(value)}"
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":
@@ -292,15 +219,3 @@ def _model_of(annotation: Any) -> Any:
 
 def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _shown(value: object) -> str:
-    """A value as a message may quote it."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, (list, tuple, set)):
-        return "a list"
-    if isinstance(value, int) and not -_LARGEST_INT <= value <= _LARGEST_INT:
-        return "a huge number"
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -218,7 +218,7 @@ class CatalogView(_View):
     optimizers: list[dict[str, Any]]
     workloads: list[dict[str, Any]]
     samplers: list[dict[str, Any]]
-    pruners: list[str]
+    pruners: list[dict[str, Any]]
 
 
 class WorkerTrial(_View):

@@ -76,7 +76,7 @@ def plan_cell(study: Study, trials: Sequence[TrialRecord]) -> CellPlan:
         return CellPlan(CellState.SEARCH)
     if len(counted) < study.search.trials and not is_spent:
         missing = study.search.trials - len(counted) - n_open
-        if study.search.is_adaptive or study.search.budget:
+        if study.search.is_stepwise:
             missing = min(missing, study.search.parallelism - n_open)
         return CellPlan(CellState.SEARCH, n_suggestions=max(0, missing))
     return _plan_reruns(study, counted, trials)

@@ -8,22 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.domain.catalog import Hyperparameter
+from service.domain.samplers import sampler_kind
 from service.domain.space import Dimension, Value, searched, space_from_dict, space_to_dict
 from service.domain.trial import Phase
 
 SCHEMA = 1
-SAMPLERS: Mapping[str, tuple[Hyperparameter, ...]] = {
-    "random": (),
-    "tpe": (
-        Hyperparameter("n_startup_trials", kind="int", default=10, low=1),
-        Hyperparameter("n_ei_candidates", kind="int", default=24, low=1),
-        Hyperparameter("multivariate", kind="bool", default=True),
-        Hyperparameter("group", kind="bool", default=False),
-    ),
-}
-"""Samplers by name, with the options that a study file may set."""
-PRUNERS = ("none",)
 OPERATIONAL = ("priority", "weight", "max_running")
 _ADDED_TO_SEARCH: Mapping[str, Any] = {"pruner_options": {}, "budget": None}
 
@@ -48,7 +37,7 @@ class SearchPlan:
 
     Attributes:
         trials: T, the budget of a cell in runs that finished or diverged.
-        parallelism: How many suggestions of a cell may be open at once; adaptive samplers only.
+        parallelism: How many trials of a cell may be open at once, where the search `is_stepwise`.
         options: The sampler's arguments, recorded as given.
         pruner_options: The pruner's arguments, recorded as given.
         budget: An end of a cell's search before T trials: {"steps": n} training steps or {"device_s": s} seconds of
@@ -66,7 +55,16 @@ class SearchPlan:
     @property
     def is_adaptive(self) -> bool:
         """True where a suggestion depends on earlier results."""
-        return self.sampler != "random"
+        kind = sampler_kind(self.sampler)
+        return kind is None or kind.is_adaptive
+
+    @property
+    def is_stepwise(self) -> bool:
+        """True where at most `parallelism` trials of a cell are open at once, so that their order is the same again.
+
+        Suggestions, prunings and the end of a budget then follow from trials that have ended.
+        """
+        return self.is_adaptive or self.budget is not None or self.pruner != "none"
 
 
 @dataclass(frozen=True)

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from service.domain.catalog import Catalog, Hyperparameter, Optimizer, Workload, conflicting_names, merged_space
+from service.domain.problem import Problem, did_you_mean, unknown
+from service.domain.samplers import PRUNERS, SAMPLERS, pruner_options, sampler_kind
+from service.domain.search_validation import check_search
 from service.domain.seeds import INDEX_LIMIT, REPLICATE_LIMIT, SPEC_SEED_LIMIT
 from service.domain.space import Dimension, Scale, Value
-from service.domain.study import PRUNERS, SAMPLERS, SCHEMA, Arm, Limits, SearchPlan, Sequential, Study
+from service.domain.study import SCHEMA, Arm, Limits, SearchPlan, Sequential, Study
 
 MAX_RUNS = 500_000
 MAX_ARMS = 32
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 _DEVICE = re.compile(r"cpu|cuda(:[A-Za-z0-9_.-]{1,32})?")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a study file.
-
-    Attributes:
-        field: Path in the file, such as "arms[1].search.lr".
-        message: The rule, the value and the way out.
-    """
-
-    field: str
-    message: str
 
 
 class InvalidStudyError(ValueError):
@@ -41,12 +29,13 @@ class InvalidStudyError(ValueError):
         super().__init__("; ".join(f"{p.field}: {p.message}" for p in self.problems))
 
 
-def study_from_file(document: Mapping[str, Any], catalog: Catalog) -> Study:
+def study_from_file(document: Mapping[str, Any], catalog: Catalog, samplers: Iterable[str] = tuple(SAMPLERS)) -> Study:
     """Read a study file whose shape (types, no unknown keys) was checked already.
 
     Args:
         document: The study file; absent keys take their defaults.
         catalog: Built-in optimizers and workloads and those that workers registered.
+        samplers: Those that this service offers, "module:Class" names of the allow-list included.
 
     Raises:
         InvalidStudyError: With every problem that was found.
@@ -55,7 +44,7 @@ def study_from_file(document: Mapping[str, Any], catalog: Catalog) -> Study:
     arms = tuple(_read_arm(i, entry, catalog, problems) for i, entry in enumerate(document["arms"]))
     study = _assemble(document, arms, catalog)
     problems += [*_check_head(document, study, catalog), *_check_arms(study), *_check_compare(study)]
-    problems += _check_budget(study)
+    problems += [*check_search(study, samplers), *_check_budget(study)]
     if problems:
         raise InvalidStudyError(problems)
     return study
@@ -93,10 +82,16 @@ def _options_with_defaults(workload: Mapping[str, Any], known: Workload | None) 
 
 
 def _search_plan(search: Mapping[str, Any]) -> SearchPlan:
-    known = SAMPLERS.get(search.get("sampler", SearchPlan.sampler), ())
-    given = search.get("budget") or {}
-    budget = {unit: value for unit, value in given.items() if value is not None} if given else None
-    return SearchPlan(**{**search, "options": _normalized(search.get("options", {}), known), "budget": budget})
+    kind = sampler_kind(search.get("sampler", SearchPlan.sampler))
+    pruner, pruner_given = search.get("pruner", SearchPlan.pruner), search.get("pruner_options", {})
+    pruner_known = pruner_options(pruner, pruner_given) if pruner in PRUNERS else ()
+    budget = search.get("budget")
+    normal = {
+        "options": _normalized(search.get("options", {}), kind.options if kind else ()),
+        "pruner_options": _normalized(pruner_given, pruner_known),
+        "budget": budget and {unit: value for unit, value in budget.items() if value is not None},
+    }
+    return SearchPlan(**{**search, **normal})
 
 
 def _normalized(given: Mapping[str, Value], known: Iterable[Hyperparameter]) -> dict[str, Value]:
@@ -127,7 +122,7 @@ def _check_space(where: str, optimizer: Optimizer, space: Mapping[str, Dimension
         hyperparameter = optimizer.hyperparameter(name)
         if hyperparameter is None:
             known = ", ".join(h.name for h in optimizer.hyperparameters)
-            hint = _did_you_mean(name, [h.name for h in optimizer.hyperparameters])
+            hint = did_you_mean(name, [h.name for h in optimizer.hyperparameters])
             yield Problem(f"{where}.{name}", f"{optimizer.name} has no hyperparameter '{name}'; it has {known}{hint}")
             continue
         for message in _entry_problems(hyperparameter, entry):
@@ -212,21 +207,7 @@ def _check_compare(study: Study) -> Iterable[Problem]:
 
 
 def _check_budget(study: Study) -> Iterable[Problem]:
-    search = study.search
-    if search.sampler not in SAMPLERS:
-        yield Problem("search.sampler", unknown("sampler", search.sampler, SAMPLERS))
-    known = {option.name: option for option in SAMPLERS.get(search.sampler, ())}
-    for name, value in search.options.items():
-        if search.sampler in SAMPLERS and name not in known:
-            yield Problem(f"search.options.{name}", unknown(f"{search.sampler} option", name, known))
-        elif name in known and (message := known[name].problem_with(value)):
-            yield Problem(f"search.options.{name}", message)
-    if search.options.get("group") is True and search.options.get("multivariate") is False:
-        yield Problem("search.options.group", "group needs multivariate; leave that at true")
-    if search.pruner not in PRUNERS:
-        yield Problem("search.pruner", unknown("pruner", search.pruner, PRUNERS))
     yield from _check_bounds(study)
-    yield from _check_end_of_search(study)
     yield from _check_measures(study)
 
 
@@ -250,17 +231,6 @@ def _check_bounds(study: Study) -> Iterable[Problem]:
             yield Problem(name, f"must be in [{low}, {high}], got {value}")
 
 
-def _check_end_of_search(study: Study) -> Iterable[Problem]:
-    budget = study.search.budget
-    if budget is None:
-        return
-    if set(budget) not in ({"steps"}, {"device_s"}):
-        yield Problem("search.budget", "takes either steps or device_s")
-    for unit, value in budget.items():
-        if not 0 < value < 1e15:
-            yield Problem(f"search.budget.{unit}", f"must be above 0, got {value}")
-
-
 def _check_measures(study: Study) -> Iterable[Problem]:
     if not 0 < study.margin <= 1:
         yield Problem("margin", f"must be in (0, 1] on the log of the endpoint, got {study.margin}")
@@ -268,34 +238,8 @@ def _check_measures(study: Study) -> Iterable[Problem]:
         yield Problem("limits.trial_s", f"must be in (0, 2592000] seconds, got {study.limits.trial_s}")
     if not 0 < study.weight <= 1e6:
         yield Problem("weight", f"must be in (0, 1e6], got {study.weight}")
-    yield from _check_sequential(study)
     if study.select_top > study.search.trials:
         rule = f"at most search.trials ({study.search.trials})"
         yield Problem("select.top", f"must be {rule}, got {study.select_top}")
     if study.n_runs > MAX_RUNS:
         yield Problem("search.trials", f"the study would take {study.n_runs:,} trainings; the most is {MAX_RUNS:,}")
-
-
-def _check_sequential(study: Study) -> Iterable[Problem]:
-    if study.sequential is None:
-        return
-    first, step = study.sequential.first, study.sequential.step
-    if not 3 <= first < study.replicates:
-        rule = f"at least 3, the fewest that allow a verdict, and below replicates ({study.replicates})"
-        yield Problem("sequential.first", f"must be {rule}, got {first}")
-    if not 1 <= step <= study.replicates:
-        yield Problem("sequential.step", f"must be in [1, {study.replicates}], got {step}")
-    if not study.compare:
-        yield Problem("sequential", "a study without declared pairs has nothing to decide; name them in compare")
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for an unknown name: names the known ones and the nearest."""
-    known = sorted(known)
-    return f"unknown {what} '{name}'; known: {', '.join(known) or 'none'}{_did_you_mean(name, known)}"
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    lower = {entry.lower(): entry for entry in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f"; did you mean {lower[near[0]]}?" if near else ""

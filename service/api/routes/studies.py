@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service import exports, reports, studies
 from service.api.bodies import YAML_TYPES, read_document
-from service.api.context import Ledger, StudyPath
+from service.api.context import Ledger, Samplers, StudyPath
 from service.api.pages import make_token, read_token
 from service.api.schemas import StudyFile, check_study_file
 from service.api.views import (
@@ -90,6 +90,7 @@ async def _study_file(request: Request) -> dict[str, Any]:
 )
 def submit_study(
     ledger: Ledger,
+    samplers: Samplers,
     response: Response,
     document: Annotated[dict[str, Any], Depends(_study_file)],
     validate_only: Annotated[bool, Query(description="Check the file and say its cost; write nothing.")] = False,
@@ -97,9 +98,9 @@ def submit_study(
     """Accept a study: it is in the ledger when the answer comes, and the coordinator starts it."""
     with ledger.transaction() as connection:
         if validate_only:
-            view = ValidationView.model_validate(validation_view(studies.validate(connection, document)))
+            view = ValidationView.model_validate(validation_view(studies.validate(connection, document, samplers)))
             return JSONResponse(view.model_dump(mode="json"), status.HTTP_200_OK)
-        study_id, validation = studies.submit(connection, document)
+        study_id, validation = studies.submit(connection, document, samplers)
         row = studies.get(connection, study_id)
     response.headers["Location"] = f"/api/v1/studies/{study_id}"
     return {**validation_view(validation), "id": study_id, "state": row.state, "revision": row.revision}

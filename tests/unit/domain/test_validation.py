@@ -140,13 +140,35 @@ ERRORS = [
     (("compare",), [["adamw", "adamp"]], "compare[0]", "unknown arm 'adamp'; known: adamw, sgd; did you mean adamw?"),
     (("compare",), [["sgd", "sgd"]], "compare[0]", "an arm cannot be compared with itself ('sgd')"),
     (("compare",), [["adamw", "sgd"]] * 2, "compare", "the pair ['adamw', 'sgd'] stands 2 times"),
-    (("search", "sampler"), "tpee", "search.sampler", "unknown sampler 'tpee'; known: random, tpe; did you mean tpe?"),
-    (("search", "pruner"), "median", "search.pruner", "unknown pruner 'median'; known: none"),
+    (
+        ("search", "sampler"),
+        "tpee",
+        "search.sampler",
+        "unknown sampler 'tpee'; known: cmaes, gp, grid, qmc, random, tpe; did you mean tpe?",
+    ),
+    (
+        ("search", "sampler"),
+        "optuna.samplers:BruteForceSampler",
+        "search.sampler",
+        "optuna.samplers:BruteForceSampler is not on the list of allowed samplers; name it in TANGENT_ALLOWED_SAMPLERS",
+    ),
+    (
+        ("search", "pruner"),
+        "mediann",
+        "search.pruner",
+        "unknown pruner 'mediann'; known: asha, hyperband, median, none, patient, percentile; did you mean median?",
+    ),
+    (
+        ("search",),
+        {"pruner": "asha", "pruner_options": {"reduction": 2}},
+        "search.pruner_options.reduction",
+        "asha has no option 'reduction'; it has min_resource, reduction_factor, min_early_stopping_rate, bootstrap_count",
+    ),
     (
         ("search", "options"),
         {"n_startup_trials": 3},
         "search.options.n_startup_trials",
-        "unknown random option 'n_startup_trials'; known: none",
+        "random has no option 'n_startup_trials'; it has none",
     ),
     (
         ("search",),
@@ -237,3 +259,19 @@ def test_whole_numbers_written_as_floats_become_whole_numbers():
 def test_sgd_without_momentum_is_accepted_without_nesterov():
     study = study_from_file(changed(SGD, {"momentum": 0, "nesterov": False}), CATALOG)
     assert study.arm("sgd").space["momentum"] == 0
+
+
+def test_a_sampler_that_needs_torch_is_refused_where_the_coordinator_has_none():
+    document = changed(("search", "sampler"), "gp")
+    assert study_from_file(document, CATALOG).search.sampler == "gp"
+    with pytest.raises(InvalidStudyError) as caught:
+        study_from_file(document, CATALOG, samplers=("random", "tpe"))
+    assert caught.value.problems[0].message.startswith("gp needs PyTorch where the coordinator runs")
+
+
+def test_an_allowed_sampler_of_optuna_takes_any_options():
+    name = "optuna.samplers:PartialFixedSampler"
+    document = changed(("search",), {"sampler": name, "options": {"deep": {"list": [1, 2]}}})
+    study = study_from_file(document, CATALOG, samplers=(name,))
+    assert study.search.is_adaptive
+    assert study.search.options == {"deep": {"list": [1, 2]}}
