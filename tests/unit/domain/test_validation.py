@@ -162,7 +162,8 @@ ERRORS = [
         ("search",),
         {"pruner": "asha", "pruner_options": {"reduction": 2}},
         "search.pruner_options.reduction",
-        "asha has no option 'reduction'; it has min_resource, reduction_factor, min_early_stopping_rate, bootstrap_count",
+        "asha has no option 'reduction'; it has min_resource, reduction_factor, min_early_stopping_rate, "
+        "bootstrap_count",
     ),
     (
         ("search", "options"),
