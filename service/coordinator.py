@@ -22,14 +22,14 @@ from celery import Celery
 from service import queue
 from service.config import Settings, load_settings
 from service.domain.trial import Outcome, StudyId, TrialId
-from service.errors import QueueUnavailableError, StoreUnavailableError, TangentError
+from service.errors import QueueUnavailableError, StoreRefusedError, StoreUnavailableError, TangentError
 from service.store import leases, locks, studies, workers
-from service.store.database import Connection, Database
+from service.store.database import Connection, Database, step
 from service.study_work import StudyWork
 
 log = logging.getLogger("tangent.coordinator")
 
-_CATCHABLE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError)
+_CATCHABLE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, StoreRefusedError)
 
 
 class Coordinator:
@@ -43,6 +43,7 @@ class Coordinator:
         self._database, self._app, self._settings = database, app, settings
         self._woken = threading.Event()
         self._work: dict[StudyId, StudyWork] = {}
+        self._refused: set[StudyId] = set()
         self._next_sweep = 0.0
         self._is_queue_away = False
 
@@ -57,6 +58,9 @@ class Coordinator:
                         self._woken.wait(self._pause_s())
             except StoreUnavailableError as error:
                 log.warning("Postgres does not answer, trying again: %s", error)
+                stop.wait(1.0)
+            except StoreRefusedError:
+                log.exception("Postgres refused what the coordinator needs, trying again")
                 stop.wait(1.0)
 
     def _pause_s(self) -> float:
@@ -88,7 +92,7 @@ class Coordinator:
 
     def _turn(self, session: Connection) -> None:
         self._woken.clear()
-        with session.begin():
+        with step(session):
             active = studies.active_study_ids(session)
         hints: dict[str, int] = {}
         for study_id in active:
@@ -104,11 +108,11 @@ class Coordinator:
 
     def _take(self, session: Connection, study_id: StudyId) -> StudyWork | None:
         if study_id not in self._work:
-            with session.begin():
+            with step(session):
                 if not locks.try_lock_study(session, study_id):
                     return None
             try:
-                with session.begin():
+                with step(session):
                     self._work[study_id] = StudyWork.load(session, study_id)
             except _CATCHABLE as error:
                 self._give_up(session, study_id, error)
@@ -119,23 +123,36 @@ class Coordinator:
     def _give_up(self, session: Connection, study_id: StudyId, error: Exception) -> None:
         """End one study that would otherwise stop the coordinator for all."""
         log.exception("study %s cannot go on", study_id)
-        with session.begin():
+        with contextlib.suppress(StoreRefusedError), step(session):  # the other studies still can
             studies.end_study(session, study_id, "FAILED", f"the coordinator could not go on: {error}")
+
+    def _start_again(self, session: Connection, study_id: StudyId, error: StoreRefusedError) -> None:
+        """Read a study anew after a refusal, which may be its memory's fault; after a second one it has to end."""
+        self._let_go(session, study_id)
+        if study_id in self._refused:
+            self._give_up(session, study_id, error)
+        else:
+            log.warning("Postgres refused a statement of study %s, which is read again: %s", study_id, error)
+            self._refused.add(study_id)
 
     def _let_go(self, session: Connection, study_id: StudyId) -> None:
         self._work.pop(study_id, None)
-        with session.begin():
+        with step(session):
             locks.unlock_study(session, study_id)
 
     def _advance(self, session: Connection, work: StudyWork) -> int:
         try:
-            with session.begin():
+            with step(session):
                 n_added = work.advance(session)
+            self._refused.discard(work.study_id)
+        except StoreRefusedError as error:
+            self._start_again(session, work.study_id, error)
+            return 0
         except _CATCHABLE as error:
             self._give_up(session, work.study_id, error)
             return 0
         if work.ending is not None:
-            with session.begin():
+            with step(session):
                 studies.end_study(session, work.study_id, *work.ending)
             log.info("study %s ended: %s %s", work.study_id, *work.ending)
             self._ask_for_report(work.study_id)
@@ -150,7 +167,7 @@ class Coordinator:
     def _announce(self, session: Connection, hints: dict[str, int]) -> None:
         if self._is_queue_away or not any(hints.values()):
             return
-        with session.begin():
+        with step(session):
             depths = {depth.queue: depth for depth in workers.queue_depths(session)}
         for name, n_added in hints.items():
             n_slots = depths[name].n_slots if name in depths else 0
@@ -166,11 +183,12 @@ class Coordinator:
             log.warning("%s; the sweep repeats the hint", error)
 
     def _sweep(self, session: Connection) -> None:
-        with session.begin():
+        with step(session):
             expired = leases.expired_trials(session, grace=self._settings.lease)
         for trial_id, attempt in expired:
-            self._take_back(session, trial_id, attempt)
-        with session.begin():
+            with _logged(f"trial id {trial_id} cannot be taken back"):
+                self._take_back(session, trial_id, attempt)
+        with step(session):
             if not locks.try_lock_sweep(session):
                 return
             studies.cancel_stragglers(session)
@@ -183,13 +201,22 @@ class Coordinator:
 
     def _take_back(self, session: Connection, trial_id: TrialId, attempt: int) -> None:
         """One transaction for each trial: two would wait for a trial's row while holding a study's."""
-        with session.begin():
+        with step(session):
             state = leases.hand_back_trial(
                 session, trial_id, attempt, outcome=Outcome.LOST, reason="the lease ended", only_expired=True
             )
         if state is not None:
             log.warning("attempt %s of trial id %s lost its lease; now %s", attempt, trial_id, state)
             self.wake()
+
+
+@contextlib.contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Go on after a refusal by Postgres, with a line of the log."""
+    try:
+        yield
+    except StoreRefusedError as error:
+        log.error("%s: %s", what, error)
 
 
 def _concerns_coordinator(payload: str) -> bool:

@@ -13,6 +13,10 @@ class StoreUnavailableError(TangentError):
     """Postgres does not answer; whoever asked may try again."""
 
 
+class StoreRefusedError(TangentError):
+    """Postgres answered, and refused a statement: a constraint, a right, a value. Asking again will not help."""
+
+
 class QueueUnavailableError(TangentError):
     """Redis does not answer; work in the ledger is safe and the sweep will announce it again."""
 

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, exc, text
 
-from service.errors import StoreUnavailableError
+from service.errors import StoreRefusedError, StoreUnavailableError
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "step"]
 
 # A network that drops packets silently must not block a write for the kernel's quarter of an hour.
 _LINK: dict[str, Any] = {
@@ -65,7 +65,7 @@ class Database:
     def session(self) -> Iterator[Connection]:
         """A connection that is kept over several transactions, for session-level advisory locks.
 
-        The caller opens each with `connection.begin()`. When the block ends the connection is closed for good, which
+        The caller opens each with `step(connection)`. When the block ends the connection is closed for good, which
         releases its locks.
         """
         try:
@@ -101,8 +101,25 @@ class Database:
                     batch = [notice.payload for notice in link.notifies(timeout=timeout_s, stop_after=1)]
                     batch += [notice.payload for notice in link.notifies(timeout=0)] if batch else []
                     yield batch
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise StoreUnavailableError(_first_line(error)) from error
+
+
+@contextmanager
+def step(session: Connection) -> Iterator[None]:
+    """One transaction of a session: committed when the block ends, rolled back when it raises.
+
+    Raises:
+        StoreUnavailableError: The connection broke, or Postgres chose this transaction to end a deadlock.
+        StoreRefusedError: Postgres refused a statement; the session can go on.
+    """
+    try:
+        with session.begin():
+            yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise StoreUnavailableError(_first_line(error)) from error
+    except exc.DBAPIError as error:
+        raise StoreRefusedError(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:
