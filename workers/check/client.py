@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -99,7 +100,8 @@ class Probe:
             raise
         versions = {key: str(self.description[key]) for key in ("python", "torch", "package_version", "cpu", "cuda")}
         known = {key: value for key, value in versions.items() if value}
-        self.side = Side(self.side.given, self.side.optimizer, self.side.revision, {**known, **self.side.versions})
+        revision = self.side.revision or known.get("package_version", "")
+        self.side = replace(self.side, revision=revision, versions={**known, **self.side.versions})
         return self
 
     def __exit__(self, *_: object) -> None:

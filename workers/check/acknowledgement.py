@@ -1,0 +1,57 @@
+"""Whether somebody said that the optimizer is meant to behave otherwise than before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from service.domain.checks import CheckVerdict, Finding, LayerResult
+from workers.check.git import Repository
+from workers.check.sources import Given
+
+VALUE = "behaviour-change"
+"""Value of the commit trailer "Tangent-Check", and name of the label."""
+
+
+def acknowledged_by(
+    baseline: Given, candidate: Given, repository: Repository | None, *, flag: bool, event: Path | None
+) -> str:
+    """How a change of behaviour was acknowledged: "flag", "commit trailer", "label", or "" where it was not.
+
+    Args:
+        repository: Where both sides are refs of it.
+        flag: That of the command line.
+        event: GitHub's event file; a pull request's labels stand in it.
+    """
+    if flag:
+        return "flag"
+    if repository is not None and baseline.is_git and candidate.is_git:
+        newest = "HEAD" if candidate.text == "." else candidate.text
+        if VALUE in repository.trailers(repository.commit_of(baseline.text), repository.commit_of(newest)):
+            return "commit trailer"
+    return "label" if event is not None and VALUE in _labels(event) else ""
+
+
+def with_acknowledgement(result: LayerResult, acknowledged: str) -> LayerResult:
+    """A layer in which other results than the baseline's are a change of behaviour, no failure, if acknowledged.
+
+    Properties and equivalences must hold however the optimizer behaves.
+    """
+    if not acknowledged:
+        return result
+    return replace(result, findings=tuple(map(_as_change, result.findings)))
+
+
+def _as_change(finding: Finding) -> Finding:
+    is_golden = finding.name.partition("-")[0] == "golden" and finding.verdict is CheckVerdict.FAIL
+    return replace(finding, verdict=CheckVerdict.CHANGED) if is_golden else finding
+
+
+def _labels(event: Path) -> list[str]:
+    try:
+        document: Any = json.loads(event.read_text(encoding="utf-8"))
+        return [str(label["name"]) for label in document["pull_request"]["labels"]]
+    except (OSError, ValueError, KeyError, TypeError):  # another kind of event
+        return []
