@@ -23,7 +23,7 @@ def check_names(optimizer: str, group: Group, hyperparameters: Sequence[str]) ->
         ValueError: A key is not a hyperparameter but nearly one.
     """
     for key in group:
-        if key in hyperparameters or key in ("params", "param_names"):
+        if key in hyperparameters:
             continue
         if near := difflib.get_close_matches(key, hyperparameters, n=1, cutoff=0.85):
             raise ValueError(

@@ -48,6 +48,38 @@ def test_a_misspelt_hyperparameter_is_refused(optimizer, hyper):
         optimizer([{"params": params(), "weigth_decay": 0.1}], **hyper)
 
 
+def test_the_refusal_of_a_misspelt_name_lists_the_names_that_there_are():
+    message = (
+        r"^SGDW has no hyperparameter 'momentun'; did you mean 'momentum'\? It has lr, momentum, dampening, "
+        r"weight_decay, nesterov, maximize, differentiable, fused, deterministic\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        SGDW([{"params": params(), "momentun": 0.9}], lr=0.1)
+
+
+@pytest.mark.parametrize("keys", [("max_lr", "min_lr", "initial_lr"), ("max_momentum", "base_momentum")])
+def test_a_group_may_carry_what_torchs_schedulers_write_into_it(keys):
+    group = {"params": params(), **dict.fromkeys(keys, 0.9)}
+    assert set(keys) <= set(SGDP([group], lr=0.1).param_groups[0])
+
+
+@pytest.mark.parametrize(("optimizer", "hyper"), OPTIMIZERS)
+def test_a_differentiable_step_is_refused_with_the_reason(optimizer, hyper):
+    message = (
+        f"^{optimizer.__name__} does not support differentiable=True: "
+        r"its step changes weights in place, without autograd\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        optimizer(params(), differentiable=True, **hyper)
+
+
+@pytest.mark.parametrize("name", ["differentiable", "fused", "deterministic"])
+@pytest.mark.parametrize(("optimizer", "hyper"), OPTIMIZERS)
+def test_a_switch_that_is_no_bool_is_named_with_its_optimizer(optimizer, hyper, name):
+    with pytest.raises(ValueError, match=rf"^{optimizer.__name__}: {name} must be True or False, got 'no'\.$"):
+        optimizer(params(), **{name: "no"}, **hyper)
+
+
 def test_a_group_may_carry_keys_of_its_own():
     group = {"params": params(), "name": "head", "lr_scale": 0.5, "initial_lr": 0.1}
     assert AdamP([group]).param_groups[0]["lr_scale"] == 0.5
