@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.catalogs import catalog_of
@@ -10,9 +11,10 @@ from service.domain.plan import CellPlan, CellState, plan_cell
 from service.domain.seeds import training_seed
 from service.domain.study import Study
 from service.domain.trial import Params, Phase, StudyId, TrialRecord, TrialState
-from service.search import CellSearch, sampler_record, start_search
-from service.store import studies, trials
+from service.search import CellPruner, CellSearch, Rungs, sampler_record, start_search
+from service.store import rungs, studies, trials
 from service.store.database import Connection
+from service.store.rungs import Decision, Rung
 from service.store.studies import CellRow
 from service.store.trials import NewTrial
 
@@ -21,10 +23,11 @@ _PHASE_RANK = {Phase.SEARCH: 0, Phase.SELECT: 1, Phase.CONFIRM: 2}
 
 @dataclass
 class Cell:
-    """A cell's row as it is now and as it was last written, its trials by `number`, and its search."""
+    """A cell's row as it is now and as it was last written, its trials by `number`, its search and its pruner."""
 
     row: CellRow
     search: CellSearch
+    pruner: CellPruner | None = None
     records: dict[int, TrialRecord] = field(default_factory=dict)
     is_dirty: bool = True
     stored: CellRow = field(init=False)
@@ -32,12 +35,25 @@ class Cell:
     def __post_init__(self) -> None:
         self.stored = self.row
 
-    def take(self, record: TrialRecord) -> None:
+    def take(self, record: TrialRecord, rungs: Rungs) -> None:
         """Note a trial, which may be known; a finished search trial is told to the search."""
         self.records[record.number] = record
         self.is_dirty = True
+        if self.pruner is not None and rungs:
+            self.pruner.report(record, rungs)
         if record.phase is Phase.SEARCH and record.state.is_finished:
-            self.search.tell(record)
+            self.search.tell(record, rungs)
+
+    def decide(self, rungs: Sequence[Rung]) -> Decision:
+        """Whether a running trial goes on, from what it has measured since the last decision, by epoch."""
+        if self.pruner is None:
+            raise LookupError(f"cell {self.row.id} has no pruner")
+        record = self.records[rungs[0].number]
+        self.pruner.report(replace(record, state=TrialState.RUNNING), {rung.epoch: rung.value for rung in rungs})
+        for rung in rungs:
+            if self.pruner.decide(record.cell_number, rung.epoch):
+                return Decision(rung.epoch, prune=True, value=rung.value)
+        return Decision(rungs[-1].epoch, prune=False, value=rungs[-1].value)
 
     def params_of(self, config: int) -> Params:
         """Parameters of the search trial with that `cell_number`."""
@@ -64,13 +80,19 @@ class StudyWork:
         study = row.study
         chance = catalog_of(row).workloads[study.workload].chance_level
         studies.record_environment(connection, study_id, {"search": sampler_record(study)})
+        is_pruning = study.search.pruner != "none"
         cells = [
-            Cell(cell, start_search(study, study.arm(cell.arm), cell.replicate, chance))
+            Cell(
+                cell,
+                start_search(study, study.arm(cell.arm), cell.replicate, chance),
+                CellPruner(study, cell.replicate) if is_pruning else None,
+            )
             for cell in studies.cells_of(connection, study_id)
         ]
         work = cls(study_id, study, cells)
+        known = rungs.rungs_of(connection, study_id) if is_pruning else {}
         for trial in trials.cell_trials(connection, study_id):
-            work._cells[trial.cell_id].take(trial.record)
+            work._cells[trial.cell_id].take(trial.record, known.get(trial.record.number, {}))
         return work
 
     def advance(self, connection: Connection) -> int:
@@ -82,8 +104,9 @@ class StudyWork:
         Returns:
             How many trials were added; 0 where the study was ended by someone else in this moment.
         """
-        for trial in trials.take_finished(connection, self.study_id):
-            self._cells[trial.cell_id].take(trial.record)
+        self._take_finished(connection)
+        if self._is_pruning:
+            self._decide(connection)
         dirty = [cell for cell in self._cells.values() if cell.is_dirty]
         plans = {cell.row.id: plan_cell(self.study, list(cell.records.values())) for cell in dirty}
         self.ending = self._ending_of(plans)
@@ -94,6 +117,24 @@ class StudyWork:
                 return 0
         self._move_cells(connection, dirty, plans)
         return len(new)
+
+    @property
+    def _is_pruning(self) -> bool:
+        return self.study.search.pruner != "none"
+
+    def _take_finished(self, connection: Connection) -> None:
+        finished = trials.take_finished(connection, self.study_id)
+        numbers = [trial.record.number for trial in finished if trial.record.phase is Phase.SEARCH]
+        known = rungs.rungs_of(connection, self.study_id, numbers) if self._is_pruning and numbers else {}
+        for trial in finished:
+            self._cells[trial.cell_id].take(trial.record, known.get(trial.record.number, {}))
+
+    def _decide(self, connection: Connection) -> None:
+        """Let running trials go on or end, by what they have measured since the last look."""
+        undecided = rungs.undecided_rungs(connection, self.study_id)
+        for trial_id, group in itertools.groupby(undecided, key=lambda rung: rung.trial_id):
+            listed = list(group)
+            rungs.save_decision(connection, trial_id, self._cells[listed[0].cell_id].decide(listed))
 
     def _new_trials(self, cell: Cell, plan: CellPlan) -> list[NewTrial]:
         first = cell.row.next_cell_number

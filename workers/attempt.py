@@ -24,12 +24,14 @@ from service.store.leases import (
     renew_lease,
     save_checkpoint,
 )
+from service.store.rungs import Decision
 from workers import checkpoint
 from workers.checkpoint_folder import CheckpointFolder
 from workers.environment import content_key
 from workers.lease import CancelledError, Lease, LeaseLostError
 from workers.logs import Tail, storable
 from workers.patience import persist
+from workers.rungs import Rungs
 from workers.training import Interrupted, Measurement, Result, Run, Start, is_out_of_memory, train
 
 _log = logging.getLogger(__name__)
@@ -125,6 +127,8 @@ class _Attempt:
         self._is_saving = False
         self._saved_at = time.monotonic()
         self._why_anew = ""
+        self._rungs = Rungs(place.database, claim, self._lease, place.lease.total_seconds())
+        self._pruning: Decision | None = None
 
     def train(self) -> Finish:
         """Train to the end; every other end is an exception."""
@@ -133,6 +137,8 @@ class _Attempt:
             if claim.attempt > 1:
                 self._why_anew = place.checkpoints.adopt(claim.checkpoint, self._path)
             result = train(self._run, self, checkpoint=self._path, allowed=place.allowed)
+        if self._pruning is not None:
+            return replace(_finish_of(result, None), value=self._pruning.value, reason=_why_pruned(self._pruning))
         return _finish_of(result, content_key(self._run, place.device_class, allowed=place.allowed))
 
     def started(self, start: Start) -> None:
@@ -143,10 +149,15 @@ class _Attempt:
                 _log.warning("trial %d restarts at step 0: %s", claim.trial_id, self._why_anew or start.note)
             self._lease.note(lambda connection: note_resumed(connection, claim.trial_id, claim.attempt, start.step))
 
-    def measured(self, measurement: Measurement) -> None:
-        """Keep a measurement for the next renewal; raises where JSON cannot hold it."""
+    def measured(self, measurement: Measurement) -> bool:
+        """Keep a measurement for the next renewal, or send it now where the study prunes; True where this one ends.
+
+        Raises where JSON cannot hold it.
+        """
         json.dumps(vars(measurement), allow_nan=False)
         self._lease.add(vars(measurement))
+        self._pruning = self._rungs.report(measurement.epoch, self._place.stopping)
+        return self._pruning is not None
 
     def should_stop(self) -> bool:
         """Raise where the trial is lost or cancelled; True where the slot has to stop."""
@@ -239,7 +250,11 @@ def _was_raised_in(module: str, error: BaseException) -> bool:
     return any(frame.f_globals.get("__name__") == module for frame, _ in frames)
 
 
-def _finish_of(result: Result, key: str) -> Finish:
+def _why_pruned(decision: Decision) -> str:
+    return f"the pruner ended it at epoch {decision.epoch}"
+
+
+def _finish_of(result: Result, key: str | None) -> Finish:
     return Finish(
         outcome=result.outcome,
         value=result.value,

@@ -82,6 +82,15 @@ class Lease:
             return False
         return True
 
+    def report_rung(self) -> bool:
+        """Renew at once and have the coordinator decide on what was measured; False where Postgres does not answer."""
+        try:
+            self._renew(is_rung=True)
+        except StoreUnavailableError as error:
+            _log.warning("Postgres does not answer (%s); training goes on", error)
+            return False
+        return True
+
     def save_soon(self) -> None:
         """Have the thread renew now."""
         self._wake.set()
@@ -106,15 +115,15 @@ class Lease:
                 self._problem = error
                 return
 
-    def _renew(self) -> None:
+    def _renew(self, *, is_rung: bool = False) -> None:
         with self._renewing:
-            self._send()
+            self._send(is_rung)
 
-    def _send(self) -> None:
+    def _send(self, is_rung: bool) -> None:
         measurements, notes = self.leftovers()
         claim = self._claim
         with self._database.transaction() as connection:
-            answer = renew_lease(connection, claim.trial_id, claim.attempt, self._length, measurements)
+            answer = renew_lease(connection, claim.trial_id, claim.attempt, self._length, measurements, is_rung=is_rung)
             if answer is not None:
                 for note in notes:
                     note(connection)

@@ -59,8 +59,8 @@ class Result:
     """How a run ended.
 
     Attributes:
-        outcome: FINISHED or DIVERGED.
-        value: Validation endpoint, floored; None where the run diverged.
+        outcome: FINISHED, DIVERGED or PRUNED.
+        value: Validation endpoint, floored; None where the run diverged, or was pruned: then the observer knows it.
         test_value: Test endpoint, floored; None where the run diverged or does not read the test set.
         metrics: The final numbers that are finite.
         n_steps: Completed steps.
@@ -100,8 +100,12 @@ class Observer(Protocol):
     def started(self, start: Start) -> None:
         """The model is built, and the checkpoint read where there is one."""
 
-    def measured(self, measurement: Measurement) -> None:
-        """An epoch ended. A resumed run does not repeat the measurements before its checkpoint."""
+    def measured(self, measurement: Measurement) -> bool | None:
+        """An epoch ended. A resumed run does not repeat the measurements before its checkpoint.
+
+        Returns:
+            True to end the run here, as pruned.
+        """
 
     def should_stop(self) -> bool:
         """Asked after each step but the last; True writes a checkpoint and raises `Interrupted`."""

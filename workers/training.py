@@ -95,8 +95,8 @@ def train(
             observer.measured(training.measure())
         while training.is_unfinished:
             training.take_step()
-            if training.is_at_epoch_end:
-                observer.measured(training.measure())
+            if training.is_at_epoch_end and observer.measured(training.measure()):
+                return training.pruned()
             if training.is_unfinished:
                 _attend(observer, training, checkpoint)
         return training.result()
@@ -232,6 +232,11 @@ class _Training:
         outcome = Outcome.DIVERGED if has_diverged else Outcome.FINISHED
         duration_s, cpu_s = self._clock.elapsed()
         return Result(outcome, value, test_value, metrics, self.step, duration_s, cpu_s)
+
+    def pruned(self) -> Result:
+        """What was spent on a run that ends here because the observer said so."""
+        metrics = dict(self._last.metrics) if self._last else {}
+        return Result(Outcome.PRUNED, None, None, metrics, self.step, *self._clock.elapsed())
 
     @property
     def _limit(self) -> float:

@@ -80,7 +80,8 @@ RENEW = text(f"""
         WHERE t.id = :trial_id AND t.attempt = :attempt AND t.state = 'RUNNING'
         RETURNING t.id, t.study_id, t.attempt, t.is_cancel_requested
     ), {_MEASURED}
-    SELECT changed.is_cancel_requested OR s.state NOT IN ('RUNNING', 'PAUSED') AS is_cancel_requested
+    SELECT changed.is_cancel_requested OR s.state NOT IN ('RUNNING', 'PAUSED') AS is_cancel_requested,
+           CASE WHEN :is_rung THEN pg_notify('tangent', json_build_array(s.id, s.revision, 'rung')::text) END
     FROM changed JOIN studies s ON s.id = changed.study_id
 """)
 

@@ -140,14 +140,20 @@ def renew_lease(
     attempt: int,
     lease: timedelta,
     measurements: Sequence[Mapping[str, Any]] = (),
+    *,
+    is_rung: bool = False,
 ) -> bool | None:
     """Extend the lease and save measurements.
+
+    Args:
+        is_rung: Wake the coordinator, which decides whether the trial may go on.
 
     Returns:
         Whether the trial has to stop, asked to or because its study has ended; None where the lease is lost and
         nothing was written.
     """
-    arguments = {"trial_id": trial_id, "attempt": attempt, "lease": lease, "measurements": _rows(measurements)}
+    arguments = {"trial_id": trial_id, "attempt": attempt, "lease": lease, "is_rung": is_rung}
+    arguments["measurements"] = _rows(measurements)
     row = connection.execute(RENEW, arguments).one_or_none()
     return None if row is None else bool(row.is_cancel_requested)
 
