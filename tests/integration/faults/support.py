@@ -29,6 +29,16 @@ SLOW, LEAKING, NAN, SUICIDAL, HANGING, RAISING = WORKLOADS = tuple(
 )
 TOKEN = "a token of the tests of faults"
 LEASE_S, SWEEP_S = 4.0, 0.5
+DOCUMENT = {
+    "name": "by the API",
+    "workload": {"name": "digits-mlp", "options": {"epochs": 1}},
+    "arms": [{"name": "adamw", "optimizer": "AdamW"}],
+    "search": {"trials": 2},
+    "select": {"top": 1, "seeds": 1},
+    "confirm": {"seeds": 1},
+    "replicates": 1,
+}
+"""A study file of four short trials."""
 _QUICK = {"TANGENT_LEASE": str(LEASE_S), "TANGENT_SWEEP": str(SWEEP_S), "TANGENT_POLL": "0.5", "TANGENT_SLOTS": "1"}
 
 

@@ -11,6 +11,7 @@ import redis as redis_client
 from service.store.database import Database
 from tests.integration.faults.conftest import Engine
 from tests.integration.faults.support import (
+    DOCUMENT,
     Api,
     Service,
     counts_of,
@@ -24,15 +25,6 @@ from tests.integration.faults.support import (
 
 SWEEP_S = 2.0
 SETTINGS = {"TANGENT_SWEEP": str(SWEEP_S), "TANGENT_SLOTS": "2"}
-DOCUMENT = {
-    "name": "while Redis is away",
-    "workload": {"name": "digits-mlp", "options": {"epochs": 1}},
-    "arms": [{"name": "adamw", "optimizer": "AdamW"}],
-    "search": {"trials": 2},
-    "select": {"top": 1, "seeds": 1},
-    "confirm": {"seeds": 1},
-    "replicates": 1,
-}
 
 
 @pytest.fixture
