@@ -220,7 +220,7 @@ def _logged(what: str) -> Iterator[None]:
 
 
 def _concerns_coordinator(payload: str) -> bool:
-    return json.loads(payload)[2] in ("submitted", "trial", "study")
+    return json.loads(payload)[2] in ("submitted", "trial", "study", "rung")
 
 
 def main() -> int:
