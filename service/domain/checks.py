@@ -42,6 +42,7 @@ class ExitCode(IntEnum):
     INFRASTRUCTURE = 4
     CHANGED = 5
     BISECT_SKIP = 125
+    BISECT_ABORT = 128  # a wrong call: `git bisect run` stops at any code from 128
 
 
 _WORST_FIRST = (CheckVerdict.FAIL, CheckVerdict.CHANGED, CheckVerdict.INCONCLUSIVE, CheckVerdict.PASS)

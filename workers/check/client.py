@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,17 +17,28 @@ from workers.check.process import DiedError, LineProcess, SilentError
 PROBE = Path(__file__).with_name("probe") / "main.py"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a side was asked."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    timeout_s: float
+
+
 class ProbeError(TangentError):
     """A side did not do what it was asked; one sentence.
 
     Attributes:
         role: "baseline" or "candidate".
         traceback: The side's own, or the end of its log; "" where there is none.
+        request: What it was asked; None where it was only being started.
     """
 
     def __init__(self, role: str, sentence: str, traceback: str = "") -> None:
         super().__init__(sentence)
         self.role, self.traceback = role, traceback
+        self.request: Request | None = None
 
 
 class ProbeCrashedError(ProbeError):
@@ -93,6 +104,15 @@ class Probe:
         self._process: LineProcess | None = None
 
     def __enter__(self) -> Self:
+        if not self.description:
+            self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Start it and ask what it is; it is closed again where that fails."""
         try:
             self.description = self.call("describe", timeout_s=self._start_timeout_s)
         except BaseException:
@@ -102,10 +122,6 @@ class Probe:
         known = {key: value for key, value in versions.items() if value}
         revision = self.side.revision or known.get("package_version", "")
         self.side = replace(self.side, revision=revision, versions={**known, **self.side.versions})
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def call(self, command: str, *, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         """Have the side run one of the probe's commands.
@@ -122,7 +138,11 @@ class Probe:
         if self._process is None:
             self._process = self._start()
             self._ask("open", self._start_timeout_s, self._opening)
-        result: dict[str, Any] = decode(self._ask(command, timeout_s, arguments))
+        try:
+            result: dict[str, Any] = decode(self._ask(command, timeout_s, arguments))
+        except ProbeError as error:
+            error.request = Request(command, arguments, timeout_s)
+            raise
         return result
 
     def close(self) -> None:

@@ -114,21 +114,29 @@ class CheckConfig(_Table):
 
 
 def read_configs(start: Path) -> dict[str, CheckConfig]:
-    """All `[tool.tangent.check.NAME]` of the nearest pyproject.toml at or above `start`, in their order.
+    """All `[tool.tangent.check.NAME]` of the nearest pyproject.toml at or above `start` that has any, in their order.
+
+    Above the top of a repository none is looked for.
 
     Returns:
-        Empty where there is no such file or no such table.
+        Empty where there is none.
 
     Raises:
         ConfigurationError: The file is no TOML, or a table says something impossible.
     """
     for folder in (start.resolve(), *start.resolve().parents):
         path = folder / "pyproject.toml"
-        if path.is_file():
-            tables = _tables(path)
-            if tables is not None or (folder / ".git").exists():
-                return {name: make_config(name, table, folder) for name, table in (tables or {}).items()}
+        if path.is_file() and (found := read_config_file(path)):
+            return found
+        if (folder / ".git").exists():
+            break
     return {}
+
+
+def read_config_file(path: Path) -> dict[str, CheckConfig]:
+    """All `[tool.tangent.check.NAME]` of one file, in their order; raises as `read_configs`."""
+    folder = path.resolve().parent
+    return {name: make_config(name, table, folder) for name, table in _tables(path).items()}
 
 
 def make_config(name: str, table: Mapping[str, Any], folder: Path) -> CheckConfig:
@@ -149,15 +157,19 @@ def make_config(name: str, table: Mapping[str, Any], folder: Path) -> CheckConfi
         raise ConfigurationError(_sentence(where, first["loc"], first["type"], first["msg"], first["input"])) from None
 
 
-def _tables(path: Path) -> Mapping[str, Any] | None:
+def _tables(path: Path) -> Mapping[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
-    found = document.get("tool", {}).get("tangent", {}).get("check")
-    if found is not None and not isinstance(found, Mapping):
-        raise ConfigurationError(f"{path}: tool.tangent.check must hold one table for each optimizer")
-    return found
+        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is no TOML: {error}") from error
+    for key in ("tool", "tangent", "check"):
+        found = found.get(key, {})
+        if not isinstance(found, Mapping):
+            raise ConfigurationError(f"{path}: tool.tangent.check must hold one table for each optimizer")
+    tables: Mapping[str, Any] = found
+    return tables
 
 
 def _with_tuples(value: Any) -> Any:
@@ -187,7 +199,19 @@ def _sentence(where: str, place: tuple[int | str, ...], kind: str, message: str,
         return f"{where} has no key {key!r}; it has {_known(table)}"
     if kind == "missing":
         return f"{where} needs {key!r}"
-    return f"{where}: {key} = {given!r} is refused: {message[0].lower()}{message[1:]}"
+    if kind == "string_pattern_mismatch":
+        message = (
+            "it must have the form package.module:Class or path/file.py:Class"
+            if "name" not in key
+            else "it must be lower-case words joined by -"
+        )
+    if place[0] == "layers":
+        message = f"the layers are {', '.join(Layer)}"
+    return f"{where}: {key} = {_plain(given)} is refused: {message[0].lower()}{message[1:]}"
+
+
+def _plain(value: Any) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _known(table: type[_Table]) -> str:

@@ -76,8 +76,13 @@ class Given:
         return not (self.is_class or self.is_version)
 
 
-def prepare(given: Given, config: CheckConfig, workspace: Workspace, progress: Progress) -> Source:
+def prepare(
+    given: Given, config: CheckConfig, workspace: Workspace, repository: Repository | None, progress: Progress
+) -> Source:
     """Have a side's code lie ready.
+
+    Args:
+        repository: Where refs are looked up; None only where the side is none.
 
     Raises:
         UsageError: There is no such ref, or no such package in it.
@@ -88,13 +93,11 @@ def prepare(given: Given, config: CheckConfig, workspace: Workspace, progress: P
         return Source(Side(given.text, given.text, ""), python)
     if given.is_version:
         return _installed(given, config, workspace, progress)
-    repository = Repository.around(config.folder)
-    name = f"{config.name}-{given.role}"
-    if given.text == ".":
-        top, revision = workspace.copy(name, repository), repository.revision()
-    else:
-        revision = repository.commit_of(given.text)
-        top = workspace.worktree(name, repository, revision)
+    if repository is None:
+        raise AssertionError(f"{given.text} is looked up in a repository")
+    commit = None if given.text == "." else repository.commit_of(given.text)
+    revision = commit or repository.revision()
+    top = workspace.checkout(given.role, repository, commit)
     return _checked_out(given, config, workspace, top, revision, progress)
 
 
@@ -127,7 +130,7 @@ def _installed(given: Given, config: CheckConfig, workspace: Workspace, progress
     if given.python is not None:
         raise UsageError(f"{given.text} gets an environment of its own; --{given.role}-python goes with package:Class")
     progress(f"{given.role}: installing {given.text}")
-    folder = workspace.empty(f"{config.name}-{given.role}")
+    folder = workspace.empty(f"{given.role}-{config.name}")
     python = venvs.make_venv(folder / "venv")
     venvs.install(python, config.requirements, config.folder, own=given.text)
     return Source(side, python, environment=_caches(folder), root=folder / "venv")
@@ -136,11 +139,11 @@ def _installed(given: Given, config: CheckConfig, workspace: Workspace, progress
 def _checked_out(
     given: Given, config: CheckConfig, workspace: Workspace, top: Path, revision: str, progress: Progress
 ) -> Source:
-    own = workspace.empty(f"{config.name}-{given.role}-own")
+    own = workspace.empty(f"{given.role}-{config.name}")
     links = workspace.empty(f"{own.name}/links")
     module = config.optimizer.partition(":")[0]
     package = find_package(top, module.partition(".")[0], config.path, links)
-    environment = _caches(own)
+    environment = _caches(workspace.empty(f"{given.role}-caches"))
     python = given.python or _interpreter(config, package, top, own, given, progress)
     if config.build:
         progress(f"{given.role}: building")

@@ -27,6 +27,7 @@ class Workspace:
         """Name the folder that holds it; the system's for temporary files where none is given."""
         self._parent = Path(parent or tempfile.gettempdir())
         self._worktrees: list[tuple[Repository, Path]] = []
+        self._checkouts: dict[str, Path] = {}
 
     def __enter__(self) -> Self:
         with interrupts.deferred():
@@ -45,32 +46,41 @@ class Workspace:
             shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._lock)
 
-    def worktree(self, name: str, repository: Repository, commit: str) -> Path:
-        """A commit, checked out."""
-        path = self.folder / name
+    def checkout(self, name: str, repository: Repository, commit: str | None) -> Path:
+        """A commit as a worktree, or (None) a copy of the working tree as it is now, but for what git ignores.
+
+        A second time the same folder is returned.
+        """
+        if name not in self._checkouts:
+            path = self.folder / name
+            if commit is None:
+                _copy(repository, path)
+            else:
+                self._add_worktree(repository, path, commit)
+            self._checkouts[name] = path
+        return self._checkouts[name]
+
+    def _add_worktree(self, repository: Repository, path: Path, commit: str) -> None:
         with interrupts.deferred():
             (self.folder / _ORIGIN).write_text(str(repository.top))
             self._worktrees.append((repository, path))
             repository.add_worktree(path, commit)
-        return path
-
-    def copy(self, name: str, repository: Repository) -> Path:
-        """A copy of the working tree as it is now, but for what git ignores."""
-        target = self.folder / name
-        for entry in repository.files():
-            source, path = repository.top / entry, target / entry
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir() and not source.is_symlink():  # a submodule
-                shutil.copytree(source, path, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True)
-            else:
-                shutil.copy2(source, path, follow_symlinks=False)
-        return target
 
     def empty(self, name: str) -> Path:
         """A new folder."""
         path = self.folder / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def _copy(repository: Repository, target: Path) -> None:
+    for entry in repository.files():
+        source, path = repository.top / entry, target / entry
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir() and not source.is_symlink():  # a submodule
+            shutil.copytree(source, path, symlinks=True, ignore=shutil.ignore_patterns(".git"), dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, path, follow_symlinks=False)
 
 
 def _remove_if_left(folder: Path) -> None:

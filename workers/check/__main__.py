@@ -1,0 +1,154 @@
+"""`python -m workers.check`: what `tangent check` starts, because the command line has no torch.
+
+Exit codes: 0 PASS (also INCONCLUSIVE without --strict), 1 FAIL, 2 a wrong call or configuration, 3 INCONCLUSIVE with
+--strict, 4 no verdict could be had, 5 behaviour changed and not acknowledged. With --bisect 3 and 4 become 125, which
+`git bisect run` skips, and 2 becomes 128, at which it stops.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from service import interrupts
+from service.domain.checks import Check, ExitCode, Layer
+from service.errors import TangentError
+from workers.check.errors import CheckError
+from workers.check.output.document import Outcome, to_document
+from workers.check.output.junit import to_junit
+from workers.check.output.markdown import to_markdown
+from workers.check.output.terminal import check_view
+from workers.check.session import Call, check_all
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+if not out.is_terminal:
+    out.width = max(out.width, 120)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_SIDE = "a git ref, . (the working tree), package==version or package:Class"
+_REPORTS = "Reports"
+FileOption = Callable[..., object]
+
+
+@app.command(help=f"Compare an optimizer's code with a baseline's: numerics, speed and memory, training.\n\n{__doc__}")
+def check(
+    *,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="SIDE", help=f"{_SIDE}. Default: merge base with the trunk, last release, or parent."),
+    ] = None,
+    candidate: Annotated[str, typer.Option(metavar="SIDE", help="As the baseline.")] = ".",
+    optimizer: Annotated[str | None, typer.Option(metavar="PACKAGE.CLASS", help="Default: all configured.")] = None,
+    config: Annotated[str | None, typer.Option(metavar="NAME", help="One [tool.tangent.check.NAME].")] = None,
+    layers: Annotated[str | None, typer.Option(help="Of numerics, speed, training; joined by commas.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another one draws other cases and training seeds.")] = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="INCONCLUSIVE blocks: exit code 3.")] = False,
+    bisect: Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`.")] = False,
+    change_expected: Annotated[
+        bool, typer.Option("--behaviour-change-expected", help="Acknowledge that results differ from the baseline's.")
+    ] = False,
+    baseline_python: Annotated[str | None, typer.Option(metavar="PYTHON", help="The baseline's interpreter.")] = None,
+    candidate_python: Annotated[str | None, typer.Option(metavar="PYTHON", help="The candidate's.")] = None,
+    pyproject: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the configuration stands.")] = None,
+    github_event: Annotated[
+        Path | None, typer.Option(metavar="FILE", envvar="GITHUB_EVENT_PATH", help="Where a pull request's labels are.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", rich_help_panel=_REPORTS)] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", rich_help_panel=_REPORTS)] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", rich_help_panel=_REPORTS)] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Keep the report in the service.", rich_help_panel=_REPORTS)
+    ] = False,
+    with_traceback: Annotated[bool, typer.Option("--traceback", help="Show more of an error.")] = False,
+) -> None:
+    """Parse, check, report; the exit code is the verdict's."""
+    if upload:
+        raise typer.BadParameter("`tangent check --upload` does that; this program knows no service")
+    call = Call(
+        Path.cwd(),
+        baseline=baseline,
+        candidate=candidate,
+        baseline_python=baseline_python,
+        candidate_python=candidate_python,
+        optimizer=optimizer,
+        config=config,
+        pyproject=pyproject,
+        layers=_layers(layers),
+        seed=seed,
+        is_strict=strict,
+        is_bisect=bisect,
+        is_change_expected=change_expected,
+        event=github_event,
+    )
+    outcome, error = check_all(call, _tell, _show)
+    if error is not None:
+        _say(error, with_traceback=with_traceback)
+    for path, make in ((json_file, _to_json), (markdown, to_markdown), (junit, to_junit)):
+        if path is not None:
+            _write(path, make(outcome))
+    raise typer.Exit(outcome.exit_code)
+
+
+def _layers(text: str | None) -> tuple[Layer, ...] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in list(Layer)]:
+        raise typer.BadParameter(
+            f"there is no layer '{unknown[0]}'; there are {', '.join(Layer)}", param_hint="--layers"
+        )
+    return tuple(layer for layer in Layer if layer in names)
+
+
+def _tell(text: str) -> None:
+    err.print(Text(f"  {text}", style="dim"))
+
+
+def _show(check: Check) -> None:
+    out.print(check_view(check, out))
+
+
+def _say(error: CheckError, *, with_traceback: bool) -> None:
+    err.print(f"tangent check: {error}", markup=False)
+    if with_traceback:
+        err.print(error.traceback or "".join(traceback.format_exception(error)), markup=False)
+
+
+def _to_json(outcome: Outcome) -> str:
+    return json.dumps(to_document(outcome), indent=2, allow_nan=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CheckError(f"cannot write {path}: {error.strerror}") from error
+
+
+def main() -> int:
+    """Run, with signals turned into an orderly end; returns the exit code."""
+    interrupts.install()
+    try:
+        app(prog_name="tangent check", standalone_mode=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return interrupts.exit_code() if code == interrupts.INTERRUPTED else code
+    except KeyboardInterrupt:
+        return interrupts.exit_code()
+    except TangentError as error:
+        err.print(f"tangent check: {error}", markup=False)
+        return getattr(error, "exit_code", ExitCode.INFRASTRUCTURE)
+    return ExitCode.PASS
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,70 @@
+"""The sentences and blocks that all forms of a check's report share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.domain.checks import Check, CheckVerdict, Finding, LayerResult, Side
+
+_SHORT = 12
+
+
+def heading(check: Check) -> str:
+    """What was compared with what."""
+    return (
+        f"{check.candidate.optimizer}: {side_words(check.candidate)} against {side_words(check.baseline)}, "
+        f"seed {check.seed}"
+    )
+
+
+def side_words(side: Side) -> str:
+    """A side as it was named, with its revision where that says more."""
+    is_commit = len(side.revision) == 40 and all(letter in "0123456789abcdef" for letter in side.revision)
+    revision = side.revision[:_SHORT] if is_commit else side.revision
+    given = "the working tree" if side.given == "." else side.given
+    is_said = not revision or side.given == side.revision or given.startswith(revision)
+    return (given[:_SHORT] if is_commit else given) if is_said else f"{given} ({revision})"
+
+
+def verdict_sentence(check: Check) -> str:
+    """What the whole check came to, and what that asks of the reader."""
+    changed = [layer.layer.value for layer in check.layers if layer.verdict is CheckVerdict.CHANGED]
+    if check.verdict is CheckVerdict.CHANGED:
+        return (
+            f"it behaves otherwise than the baseline ({', '.join(changed)}); if that is meant, acknowledge it: "
+            "--behaviour-change-expected, the commit trailer `Tangent-Check: behaviour-change`, or the pull request's "
+            "label `behaviour-change`"
+        )
+    if check.verdict is CheckVerdict.INCONCLUSIVE:
+        return "not decided: neither harm nor the absence of harm was shown; it blocks with --strict only"
+    if check.verdict is CheckVerdict.PASS and changed:
+        return f"it behaves otherwise than the baseline ({', '.join(changed)}); acknowledged by {check.acknowledged}"
+    if check.verdict is CheckVerdict.SKIPPED:
+        return "nothing was compared"
+    failed = [f"{finding.layer.value}: {finding.name}" for finding in noteworthy(check)]
+    return ", ".join(failed) if check.verdict is CheckVerdict.FAIL else "no harm found"
+
+
+def noteworthy(check: Check) -> list[Finding]:
+    """The findings that did not pass."""
+    found = (finding for layer in check.layers for finding in layer.findings)
+    return [finding for finding in found if finding.verdict not in (CheckVerdict.PASS, CheckVerdict.SKIPPED)]
+
+
+def layer_sentence(layer: LayerResult) -> str:
+    """A layer in one line: how many findings came to what, and why it ended early."""
+    counts: dict[CheckVerdict, int] = {}
+    for finding in layer.findings:
+        counts[finding.verdict] = counts.get(finding.verdict, 0) + 1
+    words = ", ".join(f"{n} {verdict.value}" for verdict, n in sorted(counts.items(), key=lambda entry: entry[0].value))
+    return "; ".join(part for part in (words, layer.reason) if part)
+
+
+def details(finding: Finding) -> Iterator[str]:
+    """Blocks of text below a finding's sentence: explanation, script, command."""
+    if finding.explanation:
+        yield finding.explanation
+    if finding.script:
+        yield f"a script that shows it:\n{finding.script}"
+    if finding.command:
+        yield f"again: {finding.command}"
