@@ -47,10 +47,11 @@ def _typed(dimension: Dimension, value: Value) -> Value:
 
 
 def _spaced(dimension: Dimension, n_points: int) -> tuple[Value, ...]:
-    """Values from end to end; the middle where there is only one."""
+    """Values from end to end, both exact; the middle where there is only one."""
     shares = [i / (n_points - 1) for i in range(n_points)] if n_points > 1 else [0.5]
     if dimension.scale is not Scale.INT:
-        return tuple(dimension.at(share) for share in shares)
+        ends = {0.0: dimension.low, 1.0: dimension.high}
+        return tuple(ends[share] if share in ends else dimension.at(share) for share in shares)
     width = dimension.high - dimension.low
     return tuple(sorted({int(dimension.low) + math.floor(share * width + 0.5) for share in shares}))
 
@@ -66,7 +67,7 @@ def grid_point(axes: Mapping[str, Sequence[Value]], index: int) -> dict[str, Val
     for name, values in reversed(list(axes.items())):
         index, place = divmod(index, len(values))
         point[name] = values[place]
-    return point
+    return dict(reversed(point.items()))
 
 
 def grid_order(spec_seed: int, replicate: int, n_points: int) -> list[int]:

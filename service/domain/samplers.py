@@ -53,7 +53,7 @@ SAMPLERS: Mapping[str, SamplerKind] = {
     "cmaes": SamplerKind(
         (
             _count("n_startup_trials", 1, low=1),
-            _count("popsize", None, low=2),
+            _count("popsize", None, low=4),
             _switch("consider_pruned_trials"),
             _switch("use_separable_cma"),
             _switch("lr_adapt"),
@@ -62,8 +62,9 @@ SAMPLERS: Mapping[str, SamplerKind] = {
     "qmc": SamplerKind((Hyperparameter("qmc_type", kind="str", default="sobol"),), is_adaptive=False),
     "grid": SamplerKind((_count("points", None, low=1),), is_adaptive=False),
 }
-"""`cmaes`: a popsize of None is 4 + 3 log(dimensions). `qmc` is always scrambled: unscrambled, every replicate would be
-the same. `grid` also takes `grid`, values by dimension, which is no scalar and so not in the list."""
+"""`cmaes`: a popsize of None is 4 + 3 log(dimensions); below 4 its update divides by 0. `qmc` is always scrambled:
+unscrambled, every replicate would be the same. `grid` also takes `grid`, values by dimension, which is no scalar and so
+not in the list."""
 
 _PERCENTILE = (
     _count("n_startup_trials", 5),

@@ -35,7 +35,8 @@ __all__ = [
 VERSION = optuna.__version__
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-_USED_BY = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}
+_USED_BY = {"gp": ("torch", "scipy", "greenlet"), "cmaes": ("cmaes", "numpy"), "qmc": ("scipy",)}
+"""Packages whose version a sampler's suggestions depend on; GP's searches differ without greenlet."""
 
 
 def start_search(study: Study, arm: Arm, replicate: int, chance_level: float) -> CellSearch:
@@ -62,11 +63,17 @@ def start_search(study: Study, arm: Arm, replicate: int, chance_level: float) ->
 def sampler_record(study: Study) -> dict[str, Any]:
     """What a study's environment records of its search: versions and every argument, defaults included."""
     plan = study.search
-    record = {"sampler": plan.sampler, "options": _sampler_options(study), "optuna": VERSION}
-    if package := _USED_BY.get(plan.sampler):
-        record[package] = metadata.version(package)
+    record: dict[str, Any] = {"sampler": plan.sampler, "options": _sampler_options(study), "optuna": VERSION}
+    record |= {package: _version(package) for package in _USED_BY.get(plan.sampler, ())}
     defaults = {option.name: option.default for option in pruner_options(plan.pruner, plan.pruner_options)}
     return {**record, "pruner": plan.pruner, "pruner_options": {**defaults, **plan.pruner_options}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _sampler_options(study: Study) -> dict[str, Any]:

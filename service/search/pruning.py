@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Container, Mapping
 from typing import Any
 
@@ -98,7 +99,9 @@ class CellPruner:
             before = {epoch: value for epoch, value in values.items() if epoch < step}
             deciding.system_attrs = self._halving_rungs(before, rate_of(deciding))
         self._cell.shown = others
-        return bool(pruner.prune(self._study, deciding))
+        with warnings.catch_warnings():  # numpy's, about a trial whose values are no numbers so far
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return bool(pruner.prune(self._study, deciding))
 
     def _pruner(self) -> BasePruner:
         """A new one, since some keep what they estimated from the trials that they saw first."""
@@ -106,8 +109,9 @@ class CellPruner:
             option.name: self._given.get(option.name, option.default) for option in PRUNERS[self._name]
         }
         if self._name == "patient":
-            wrapped = self._percentile(self._wrapped)
-            return PatientPruner(wrapped, patience=own["patience"], min_delta=own["min_delta"])
+            with warnings.catch_warnings():  # experimental since version 2.8
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return PatientPruner(self._percentile(self._wrapped), own["patience"], own["min_delta"])
         if self._name == "asha":
             return SuccessiveHalvingPruner(**own)
         if self._name == "hyperband":

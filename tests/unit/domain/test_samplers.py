@@ -36,7 +36,7 @@ SAMPLER_ERRORS = [
     ("random", {"n": 1}, "n", "random has no option 'n'; it has none"),
     ("tpe", {"n_startup_trials": 0}, "n_startup_trials", "n_startup_trials must be in [1, inf), got 0"),
     ("tpe", {"group": True, "multivariate": False}, "group", "group needs multivariate; leave that at true"),
-    ("cmaes", {"popsize": 1}, "popsize", "popsize must be in [2, inf), got 1"),
+    ("cmaes", {"popsize": 1}, "popsize", "popsize must be in [4, inf), got 1"),
     (
         "cmaes",
         {"lr_adapt": True, "use_separable_cma": True},
