@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -31,6 +32,7 @@ from workers.environment import content_key
 from workers.lease import CancelledError, Lease, LeaseLostError
 from workers.logs import Tail, storable
 from workers.patience import persist
+from workers.reuse import Reuse
 from workers.rungs import Rungs
 from workers.training import Interrupted, Measurement, Result, Run, Start, is_out_of_memory, train
 
@@ -96,7 +98,8 @@ def execute(claim: Claim, place: Workplace, trained: Callable[[], object] = lamb
     try:
         finish = attempt.train()
         trained()
-        attempt.finish(finish)
+        if finish is not None:
+            attempt.finish(finish)
     except Interrupted as stop:
         trained()
         attempt.release(stop)
@@ -129,17 +132,32 @@ class _Attempt:
         self._why_anew = ""
         self._rungs = Rungs(place.database, claim, self._lease, place.lease.total_seconds())
         self._pruning: Decision | None = None
+        self._reuse = Reuse(place.database, claim)
 
-    def train(self) -> Finish:
-        """Train to the end; every other end is an exception."""
+    def train(self) -> Finish | None:
+        """Train to the end, or take the result from the ledger and return None; every other end is an exception."""
         claim, place = self._claim, self._place
+        if self._is_taken():
+            return None
         with self._lease:
             if claim.attempt > 1:
                 self._why_anew = place.checkpoints.adopt(claim.checkpoint, self._path)
             result = train(self._run, self, checkpoint=self._path, allowed=place.allowed)
         if self._pruning is not None:
             return replace(_finish_of(result, None), value=self._pruning.value, reason=_why_pruned(self._pruning))
-        return _finish_of(result, content_key(self._run, place.device_class, allowed=place.allowed))
+        return _finish_of(result, self._content_key())
+
+    def _content_key(self) -> str:
+        return content_key(self._run, self._place.device_class, allowed=self._place.allowed)
+
+    def _is_taken(self) -> bool:
+        if not self._claim.spec.get("reuse", False):
+            return False
+        try:
+            return self._reuse.take(self._content_key())
+        except StoreUnavailableError as error:
+            _log.warning("Postgres does not answer (%s); trial %d is run", error, self._claim.trial_id)
+            return False
 
     def started(self, start: Start) -> None:
         """Say on the attempt where it begins, unless it is the first."""
@@ -156,6 +174,7 @@ class _Attempt:
         """
         json.dumps(vars(measurement), allow_nan=False)
         self._lease.add(vars(measurement))
+        self._reuse.measured(measurement.epoch, measurement.value)
         self._pruning = self._rungs.report(measurement.epoch, self._place.stopping)
         return self._pruning is not None
 
@@ -201,6 +220,8 @@ class _Attempt:
             return finish.outcome.state if is_written else None
 
         self._end(write, "finish")
+        with contextlib.suppress(StoreUnavailableError):  # a check that is not noted is only one fewer
+            self._reuse.compare(finish)
 
     def fail(self, error: BaseException) -> None:
         """Write an exception: memory and disk are the infrastructure's fault, all else is the workload's."""

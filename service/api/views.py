@@ -163,6 +163,9 @@ class TrialView(_View):
     duration_s: float | None
     cpu_s: float | None
     content_key: str | None
+    revalidation: str | None
+    source_study: int | None
+    source_number: int | None
     worker_id: UUID | None
     slot: int | None
     created_at: datetime

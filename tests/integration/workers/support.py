@@ -34,6 +34,7 @@ def add_study(
     attempts: int = 3,
     phase: Phase = Phase.SEARCH,
     seed: int = 7,
+    reuse: bool = False,
 ) -> StudyId:
     """A study of one cell with `n_trials` waiting trials; returns its id. Trials are numbered from 0."""
     study = Study(
@@ -45,6 +46,7 @@ def add_study(
         search=SearchPlan(trials=n_trials),
         limits=Limits(trial_s=trial_s, attempts=attempts),
         replicates=1,
+        reuse=reuse,
     )
     with ledger.transaction() as connection:
         study_id = insert_study(connection, study, {})
