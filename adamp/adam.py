@@ -32,8 +32,9 @@ class AdamP(TangentOptimizer):
     slice along `channel_dim` is one vector; if the largest |cos(g, w)| over them is below
     delta / sqrt(elements of a slice), each is projected. *Layer*: else, if |cos(g, w)| of the whole tensor is
     below delta / sqrt(elements), it is projected as one vector. Both comparisons are strict, norms in the
-    cosine are at least eps, and a NaN cosine means "not projected". A zero gradient or weight has cosine 0 and
-    therefore counts as scale-invariant (for delta > 0).
+    cosine are at least eps; a NaN cosine, or a norm that the dtype cannot hold (in float32 gradients from about
+    1e18), means "not projected". A zero gradient or weight has cosine 0 and therefore counts as
+    scale-invariant (for delta > 0).
 
     Differences from the paper: eps in n and in the cosine, the maximum over channels, and the layer view
     follow the authors' code. Differences from the authors' code: arithmetic and moments are float32 for 16-bit

@@ -108,7 +108,9 @@ def _channel_dot(a: Tensor, b: Tensor, channel_dim: int) -> Tensor:
 
 def _abs_cos(dot: Tensor, a_sq: Tensor, b_sq: Tensor, eps: float) -> Tensor:
     # One division per norm: the product of two clamped norms could underflow.
-    return dot.abs() / a_sq.sqrt().clamp_min(eps) / b_sq.sqrt().clamp_min(eps)
+    cos = dot.abs() / a_sq.sqrt().clamp_min(eps) / b_sq.sqrt().clamp_min(eps)
+    # A norm beyond the dtype's range tells no angle: divided by it, every cosine would be 0 and be projected.
+    return cos.masked_fill((a_sq + b_sq).isinf(), math.nan)
 
 
 def _radial_coefficients(step: Tensor, weight: Tensor, eps: float, channel_dim: int) -> tuple[Tensor, Tensor]:

@@ -120,10 +120,11 @@ def coefficient(w_u, w_w, eps):
 
 @jit
 def abs_cos(g_w, g_g, w_w, eps):
-    """|cos| of gradient and weight, each norm at least eps."""
-    return tl.div_rn(
+    """|cos| of gradient and weight, each norm at least eps; NaN if a norm is beyond float32's range."""
+    cos = tl.div_rn(
         tl.div_rn(tl.abs(g_w), tl.maximum(tl.sqrt_rn(g_g), eps)), tl.maximum(tl.sqrt_rn(w_w), eps)
     )
+    return tl.where(g_g + w_w < float("inf"), cos, float("nan"))
 
 
 @jit

@@ -50,8 +50,11 @@ static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /* Written so that a NaN norm stays NaN. */
 static double at_least(double norm, double eps) { return norm < eps ? eps : norm; }
 
+/* A norm beyond the arithmetic's range tells no angle: divided by it, every cosine would be 0 and be projected. */
 static double abs_cos(const double *s, double eps)
 {
+    if (isinf(s[GG] + s[WW]))
+        return NAN;
     return fabs(s[GW]) / at_least(sqrt(s[GG]), eps) / at_least(sqrt(s[WW]), eps);
 }
 
