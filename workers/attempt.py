@@ -145,7 +145,8 @@ class _Attempt:
             result = train(self._run, self, checkpoint=self._path, allowed=place.allowed)
         if self._pruning is not None:
             return replace(_finish_of(result, None), value=self._pruning.value, reason=_why_pruned(self._pruning))
-        return _finish_of(result, self._content_key())
+        finish = _finish_of(result, self._content_key())
+        return replace(finish, log_tail=storable(place.tail.text())) if result.reason else finish
 
     def _content_key(self) -> str:
         return content_key(self._run, self._place.device_class, allowed=self._place.allowed)
@@ -225,16 +226,17 @@ class _Attempt:
 
     def fail(self, error: BaseException) -> None:
         """Write an exception: memory and disk are the infrastructure's fault, all else is the workload's."""
+        is_disk = isinstance(error, OSError) and _was_raised_in(checkpoint.__name__, error)
+        reason = f"the checkpoint cannot be written: {reason_of(error)}" if is_disk else reason_of(error)
+        _log.error("trial %d failed: %s", self._claim.trial_id, reason)
         told: dict[str, Any] = {
-            "reason": reason_of(error),
+            "reason": reason,
             "traceback": storable("".join(traceback.format_exception(error))),
             "log_tail": storable(self._place.tail.text()),
         }
-        _log.error("trial %d failed: %s", self._claim.trial_id, told["reason"])
         if is_out_of_memory(error):
             self._end(lambda c: self._hand_back(c, outcome=Outcome.OUT_OF_MEMORY, **told), "hand back")
-        elif isinstance(error, OSError) and _was_raised_in(checkpoint.__name__, error):
-            told["reason"] = f"the checkpoint cannot be written: {told['reason']}"
+        elif is_disk:
             self._end(lambda c: self._hand_back(c, outcome=Outcome.LOST, **told), "hand back")
         else:
             self.finish(Finish(Outcome.WORKLOAD_ERROR, **told))
@@ -285,4 +287,5 @@ def _finish_of(result: Result, key: str | None) -> Finish:
         duration_s=result.duration_s,
         cpu_s=result.cpu_s,
         content_key=key,
+        reason=result.reason,
     )

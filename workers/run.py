@@ -66,6 +66,7 @@ class Result:
         n_steps: Completed steps.
         duration_s: Seconds of training and evaluation, over all attempts that led here.
         cpu_s: Processor seconds of the process meanwhile, all threads.
+        reason: Why the run has diverged, in a sentence; None for the others.
     """
 
     outcome: Outcome
@@ -75,6 +76,7 @@ class Result:
     n_steps: int = 0
     duration_s: float = 0.0
     cpu_s: float = 0.0
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

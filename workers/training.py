@@ -134,7 +134,7 @@ class _Training:
         self._meter = LayerMeter(model, self._optimizer, self._workload.scale_invariant)
         self._clock = _Clock()
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._has_diverged = False
+        self._why_diverged: str | None = None
         self._last: Evaluation | None = None
         self.step = 0
         self._set_learning_rate()
@@ -142,12 +142,12 @@ class _Training:
     @property
     def is_unfinished(self) -> bool:
         """True while there is a step to take."""
-        return self.step < self._workload.n_steps and not self._has_diverged
+        return self.step < self._workload.n_steps and self._why_diverged is None
 
     @property
     def is_at_epoch_end(self) -> bool:
         """True where an epoch has just ended with finite losses."""
-        return self.step % self._workload.n_steps_per_epoch == 0 and not self._has_diverged
+        return self.step % self._workload.n_steps_per_epoch == 0 and self._why_diverged is None
 
     def take_step(self) -> None:
         """One optimizer step, and a look at the loss."""
@@ -160,7 +160,11 @@ class _Training:
         self.step += 1
         is_due = self.step % _CHECK_INTERVAL[self._device.type] == 0
         if is_due or self.step % self._workload.n_steps_per_epoch == 0:
-            self._has_diverged = not math.isfinite(self._loss_sum.item())
+            self._note_divergence("training loss", self._loss_sum.item())
+
+    def _note_divergence(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            self._why_diverged = f"the {what} was not finite by step {self.step}"
 
     def _set_learning_rate(self) -> None:
         factor = self._workload.lr_factor(self.step)
@@ -175,7 +179,7 @@ class _Training:
             metrics["train_loss"] = self._loss_sum.item() / self._workload.n_steps_per_epoch
         self._loss_sum.zero_()
         self._last = Evaluation(evaluation.value, metrics)
-        self._has_diverged = not math.isfinite(evaluation.value)
+        self._note_divergence("validation endpoint", evaluation.value)
         epoch = self.step // self._workload.n_steps_per_epoch
         return Measurement(epoch, self.step, _floored(evaluation.value), metrics, self._meter.measure())
 
@@ -221,17 +225,25 @@ class _Training:
     def result(self) -> Result:
         """Judge the run, and read the test set where it may."""
         last = self._last
-        has_diverged = self._has_diverged or last is None or last.value > self._limit
+        self._why_diverged = self._why_diverged or self._why_too_high()
         metrics, test_value = dict(last.metrics) if last else {}, None
-        if self._run.reads_test_set and not has_diverged:
+        if self._run.reads_test_set and self._why_diverged is None:
             test = self._workload.test()
             metrics |= _prefixed("test", test.metrics)
             test_value = _floored(test.value)
-            has_diverged = test_value is None
-        value = None if has_diverged or last is None else _floored(last.value)
-        outcome = Outcome.DIVERGED if has_diverged else Outcome.FINISHED
+            self._note_divergence("test endpoint", test.value)
+        value = None if self._why_diverged or last is None else _floored(last.value)
+        outcome = Outcome.DIVERGED if self._why_diverged else Outcome.FINISHED
         duration_s, cpu_s = self._clock.elapsed()
-        return Result(outcome, value, test_value, metrics, self.step, duration_s, cpu_s)
+        return Result(outcome, value, test_value, metrics, self.step, duration_s, cpu_s, self._why_diverged)
+
+    def _why_too_high(self) -> str | None:
+        if self._last is None:
+            return "nothing was measured"
+        if self._last.value <= self._limit:
+            return None
+        times = f"{DIVERGED_ABOVE:g} times the chance level"
+        return f"the last validation endpoint, {self._last.value:.4g}, is above {self._limit:.4g}, {times}"
 
     def pruned(self) -> Result:
         """What was spent on a run that ends here because the observer said so."""
