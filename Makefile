@@ -55,9 +55,10 @@ bench: $(VENV)/.test
 	@for area in $$(ls tests/bench/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -v '^_'); do \
 		$(BIN)/python -m tests.bench.$$area || exit 1; done
 
-## make pages      pages that are generated: docs/openapi.json, docs/results.md
+## make pages      pages that are generated: docs/openapi.json, docs/check.schema.json, docs/results.md
 pages: $(VENV)/.runtime
 	$(BIN)/python -m service.api.openapi
+	$(BIN)/python -m workers.check.output.document
 	$(BIN)/python -m service.output.results
 
 $(VENV)/.runtime: $(INPUTS)

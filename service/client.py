@@ -118,6 +118,18 @@ class Client:
         """The study with all its trials as the text of a "json" or "csv" file."""
         return self._send("GET", f"/studies/{study_id}/export", params={"format": format}).text
 
+    def upload_check(self, report: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the report of a check; returns its `id` and verdict, those of the first time for one that is known."""
+        return self._json("POST", "/checks", json=dict(report))
+
+    def checks(self, *, name: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Checks of one name or of all, newest first; all of them without `limit`."""
+        return _first(self._pages("/checks", "checks", {"name": name}), limit)
+
+    def check(self, check_id: int) -> dict[str, Any]:
+        """A check with its `report`."""
+        return self._get(f"/checks/{check_id}")
+
     def events(self, study_id: int, *, after: int = 0, patience_s: float = 60.0) -> Iterator[Event]:
         """Follow a study until its last event, each event once and in order.
 

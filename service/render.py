@@ -229,6 +229,19 @@ def workers_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def checks_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Uploaded checks by a line each."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("id", "name", "verdict", "candidate", "baseline", "made"):
+        table.add_column(column)
+    styles = {"PASS": "green", "FAIL": "bold red", "SKIPPED": "dim"}
+    for row in rows:
+        verdict = Text(row["verdict"], style=styles.get(row["verdict"], "yellow"))
+        made = str(row["created_at"])[:16].replace("T", " ")
+        table.add_row(str(row["id"]), row["name"], verdict, row["candidate"], row["baseline"], made)
+    return table
+
+
 def planned_runs(spec: Mapping[str, Any]) -> dict[str, int]:
     """Trainings of one arm by phase, over all replicates."""
     replicates = spec["replicates"]

@@ -1,4 +1,4 @@
-"""The commands of `tangent` that plan, print and compare results: plan, report, suite, compare, reproduce.
+"""The commands of `tangent` that plan, print and compare results, and that check optimizer code.
 
 What computes is imported by the command that needs it: scipy alone takes longer than most commands.
 """
@@ -207,3 +207,32 @@ def reproduce(
     else:
         console.print(answer["reproduction"]["sentence"], markup=False)
     raise typer.Exit(code)
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+def check(words: typer.Context) -> None:
+    """Compare an optimizer's code with a baseline's: numerics, speed and memory, training; for CI."""
+    from service.checking import run_check
+
+    raise typer.Exit(run_check(words.args))
+
+
+@app.command()
+def checks(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only those of one configuration.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the checks that were uploaded, newest first."""
+    with connected() as client:
+        found = client.checks(name=name, limit=limit)
+    if as_json:
+        print_json(found)
+    elif found:
+        console.print(render.checks_table(found))
+    else:
+        console.print("no check was uploaded yet; `tangent check --upload` does", markup=False)

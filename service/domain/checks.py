@@ -6,12 +6,14 @@ memory; training. It stops as soon as it is decided, and what was skipped says w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
 SCHEMA = 1
+_COMMIT, _SHORT = re.compile("[0-9a-f]{40}"), 12
 
 
 class Layer(StrEnum):
@@ -112,6 +114,16 @@ class Side:
     optimizer: str
     revision: str
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """As it was named, with its revision where that says more; a commit's id by its first 12 digits."""
+        given = "the working tree" if self.given == "." else self.given
+        commit = _COMMIT.fullmatch(self.revision)
+        revision = self.revision[:_SHORT] if commit else self.revision
+        if commit and self.revision.startswith(given):
+            return revision
+        return given if not revision or given.endswith(revision) else f"{given} ({revision})"
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,10 @@
-"""`python -m workers.check`: what `tangent check` starts, because the command line has no torch.
-
-Exit codes: 0 PASS (also INCONCLUSIVE without --strict), 1 FAIL, 2 a wrong call or configuration, 3 INCONCLUSIVE with
---strict, 4 no verdict could be had, 5 behaviour changed and not acknowledged. With --bisect 3 and 4 become 125, which
-`git bisect run` skips, and 2 becomes 128, at which it stops.
-"""
+"""`python -m workers.check`: what `tangent check` starts, because the command line has no torch."""
 
 from __future__ import annotations
 
 import json
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +19,7 @@ from workers.check.errors import CheckError
 from workers.check.output.document import Outcome, to_document
 from workers.check.output.junit import to_junit
 from workers.check.output.markdown import to_markdown
-from workers.check.output.terminal import check_view
+from workers.check.output.terminal import print_check
 from workers.check.session import Call, check_all
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -36,10 +30,15 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _SIDE = "a git ref, . (the working tree), package==version or package:Class"
 _REPORTS = "Reports"
-FileOption = Callable[..., object]
+_HELP = """Compare an optimizer's code with a baseline's, in numerics, speed and memory, and training.
+
+Exit codes: 0 PASS (also INCONCLUSIVE without --strict); 1 FAIL; 2 a wrong call or configuration; 3 INCONCLUSIVE with
+--strict; 4 no verdict could be had; 5 behaviour changed and not acknowledged. With --bisect 3 and 4 become 125, which
+`git bisect run` skips, and 2 becomes 128, at which it stops.
+"""
 
 
-@app.command(help=f"Compare an optimizer's code with a baseline's: numerics, speed and memory, training.\n\n{__doc__}")
+@app.command(help=_HELP)
 def check(
     *,
     baseline: Annotated[
@@ -48,7 +47,7 @@ def check(
     ] = None,
     candidate: Annotated[str, typer.Option(metavar="SIDE", help="As the baseline.")] = ".",
     optimizer: Annotated[str | None, typer.Option(metavar="PACKAGE.CLASS", help="Default: all configured.")] = None,
-    config: Annotated[str | None, typer.Option(metavar="NAME", help="One [tool.tangent.check.NAME].")] = None,
+    config: Annotated[str | None, typer.Option(metavar="NAME", help="One table of tool.tangent.check.")] = None,
     layers: Annotated[str | None, typer.Option(help="Of numerics, speed, training; joined by commas.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another one draws other cases and training seeds.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="INCONCLUSIVE blocks: exit code 3.")] = False,
@@ -65,6 +64,7 @@ def check(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", rich_help_panel=_REPORTS)] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", rich_help_panel=_REPORTS)] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", rich_help_panel=_REPORTS)] = None,
+    document: Annotated[Path | None, typer.Option(metavar="FILE", hidden=True)] = None,
     upload: Annotated[
         bool, typer.Option("--upload", help="Keep the report in the service.", rich_help_panel=_REPORTS)
     ] = False,
@@ -92,7 +92,7 @@ def check(
     outcome, error = check_all(call, _tell, _show)
     if error is not None:
         _say(error, with_traceback=with_traceback)
-    for path, make in ((json_file, _to_json), (markdown, to_markdown), (junit, to_junit)):
+    for path, make in ((json_file, _to_json), (document, _to_json), (markdown, to_markdown), (junit, to_junit)):
         if path is not None:
             _write(path, make(outcome))
     raise typer.Exit(outcome.exit_code)
@@ -114,7 +114,7 @@ def _tell(text: str) -> None:
 
 
 def _show(check: Check) -> None:
-    out.print(check_view(check, out))
+    print_check(check, out)
 
 
 def _say(error: CheckError, *, with_traceback: bool) -> None:

@@ -1,13 +1,17 @@
 """The JSON file of one call of `tangent check`: its checks, its exit code, and why it ended where there is no verdict.
 
-docs/check.schema.json describes it.
+docs/check.schema.json describes it; `python -m workers.check.output.document` writes that file.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from service.domain.checks import SCHEMA, Check, CheckVerdict, ExitCode, worst
 from service.domain.plain import to_plain
@@ -74,3 +78,35 @@ def to_document(outcome: Outcome) -> dict[str, Any]:
         }
     )
     return document
+
+
+def render_schema() -> str:
+    """docs/check.schema.json: the JSON schema of `to_document`, from the types of the domain."""
+    check = TypeAdapter(Check).json_schema(ref_template="#/$defs/{model}", mode="serialization")
+    definitions = {**check.pop("$defs"), "Check": check}
+    verdict = {"$ref": "#/$defs/CheckVerdict"}
+    for name in ("Check", "LayerResult"):
+        definitions[name]["properties"]["verdict"] = verdict
+    for definition in definitions.values():
+        if "properties" in definition:
+            definition.update(additionalProperties=False, required=sorted(definition["properties"]))
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What `tangent check --json` writes",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["schema", "verdict", "exit_code", "error", "checks"],
+        "properties": {
+            "schema": {"const": SCHEMA},
+            "verdict": {**verdict, "description": "The worst of the checks."},
+            "exit_code": {"type": "integer", "description": "What the process returned."},
+            "error": {"type": "string", "description": 'Why the next check has no verdict; "" where all have.'},
+            "checks": {"type": "array", "items": {"$ref": "#/$defs/Check"}},
+        },
+        "$defs": definitions,
+    }
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).parents[3].joinpath("docs", "check.schema.json").write_text(render_schema(), encoding="utf-8")

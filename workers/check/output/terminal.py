@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import indent
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.syntax import Syntax
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,15 +23,19 @@ _STYLES = {
 }
 
 
-def check_view(check: Check, console: Console) -> RenderableType:
-    """What was compared, every finding in a line, those that did not pass in full, and the verdict last."""
-    parts: list[RenderableType] = [Text(f"\n{check.name}  {heading(check)}", style="bold"), _table(check)]
+def print_check(check: Check, console: Console) -> None:
+    """What was compared, every finding in a line, those that did not pass in full, and the verdict last.
+
+    Only the table is wrapped: commands and scripts must be whole lines to be copied.
+    """
+    console.print(Text(f"\n{check.name}  {heading(check)}", style="bold"), soft_wrap=True)
+    console.print(_table(check), soft_wrap=False)
     for finding in noteworthy(check):
-        parts += _finding(finding, console)
+        for line in _finding(finding):
+            console.print(line, soft_wrap=True)
     verdict = check.verdict.value
     last = Text.assemble((verdict, _STYLES[verdict]), f"  {check.name}: {verdict_sentence(check)}")
-    last.append(f" ({human_time(check.duration_s)})", style="dim")
-    return Group(*parts, last)
+    console.print(last.append(f" ({human_time(check.duration_s)})", style="dim"), soft_wrap=True)
 
 
 def _table(check: Check) -> Table:
@@ -56,26 +59,15 @@ def _verdict(verdict: str) -> Text:
     return Text(verdict, style=_STYLES[verdict])
 
 
-def _finding(finding: Finding, console: Console) -> Iterator[RenderableType]:
+def _finding(finding: Finding) -> Iterator[Text]:
     verdict = finding.verdict.value
     yield Text.assemble((verdict, _STYLES[verdict]), f"  {finding.layer.value}: {finding.name}")
-    yield _indented(Text(finding.sentence))
+    yield Text(f"  {finding.sentence}")
     if finding.explanation:
-        yield _indented(Text(finding.explanation))
+        yield Text(indent(finding.explanation, "  "))
     if finding.script:
-        yield _indented(Text("a script that shows it:", style="dim"))
-        yield _indented(_code(finding.script, console), 4)
+        yield Text("  a script that shows it:", style="dim")
+        yield Text(finding.script.rstrip())  # not indented: it is there to be copied
     if finding.command:
-        yield _indented(Text(f"again: {finding.command}", style="dim"))
+        yield Text(f"  again: {finding.command}", style="dim")
     yield Text("")
-
-
-def _code(script: str, console: Console) -> RenderableType:
-    """Coloured on a terminal; plain elsewhere, where padding and colours would hinder copying."""
-    if console.is_terminal:
-        return Syntax(script.rstrip(), "python", theme="ansi_dark", background_color="default")
-    return Text(script.rstrip())
-
-
-def _indented(what: RenderableType, by: int = 2) -> Padding:
-    return Padding(what, (0, 0, 0, by), expand=False)

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.domain.checks import Check, CheckVerdict, Finding, LayerResult, Side
-
-_SHORT = 12
+from service.domain.checks import Check, CheckVerdict, Finding, LayerResult
 
 
 def heading(check: Check) -> str:
     """What was compared with what."""
-    return (
-        f"{check.candidate.optimizer}: {side_words(check.candidate)} against {side_words(check.baseline)}, "
-        f"seed {check.seed}"
-    )
-
-
-def side_words(side: Side) -> str:
-    """A side as it was named, with its revision where that says more."""
-    is_commit = len(side.revision) == 40 and all(letter in "0123456789abcdef" for letter in side.revision)
-    revision = side.revision[:_SHORT] if is_commit else side.revision
-    given = "the working tree" if side.given == "." else side.given
-    is_said = not revision or side.given == side.revision or given.startswith(revision)
-    return (given[:_SHORT] if is_commit else given) if is_said else f"{given} ({revision})"
+    return f"{check.candidate.optimizer}: {check.candidate.words} against {check.baseline.words}, seed {check.seed}"
 
 
 def verdict_sentence(check: Check) -> str:
