@@ -111,6 +111,10 @@ class CheckConfig(_Table):
     workloads: tuple[TrainingWorkload, ...] = Field((), description="Training runs; none: the layer is skipped.")
     margins: Margins = Field(default_factory=Margins, description="Limits of training.")
     max_pairs: Count = Field(24, description="Paired seeds of each workload at most.")
+    anytime: bool = Field(
+        False,
+        description="Judge training by limits that hold whenever one stops, as a nightly check against a release.",
+    )
 
 
 def read_configs(start: Path) -> dict[str, CheckConfig]:
