@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 
 from celery import Celery
@@ -23,8 +23,10 @@ from service import queue
 from service.config import Settings, load_settings
 from service.domain.trial import Outcome, StudyId, TrialId
 from service.errors import QueueUnavailableError, StoreRefusedError, StoreUnavailableError, TangentError
-from service.store import leases, locks, studies, workers
+from service.store import control, leases, locks, studies, workers
+from service.store.control import OutdatedError
 from service.store.database import Connection, Database, step
+from service.store.workers import QueueDepth
 from service.study_work import StudyWork
 
 log = logging.getLogger("tangent.coordinator")
@@ -46,6 +48,7 @@ class Coordinator:
         self._refused: set[StudyId] = set()
         self._next_sweep = 0.0
         self._is_queue_away = False
+        self._is_hint_due = False
 
     def run(self, stop: threading.Event) -> None:
         """Look after studies until `stop` is set."""
@@ -83,7 +86,9 @@ class Coordinator:
         while not stop.is_set():
             try:
                 for batch in self._database.listen(self._settings.poll.total_seconds()):
-                    if any(_concerns_coordinator(payload) for payload in batch):
+                    kinds = {json.loads(payload)[2] for payload in batch}
+                    self._is_hint_due = self._is_hint_due or not kinds.isdisjoint(_FREE_WORK)
+                    if not kinds.isdisjoint(_CONCERN_US):
                         self.wake()
                     if stop.is_set():
                         return
@@ -93,15 +98,23 @@ class Coordinator:
     def _turn(self, session: Connection) -> None:
         self._woken.clear()
         with step(session):
-            active = studies.active_study_ids(session)
+            active = control.active_studies(session, {i: work.revision for i, work in self._work.items()})
         hints: dict[str, int] = {}
-        for study_id in active:
-            if (work := self._take(session, study_id)) is not None:
+        for entry in active:
+            if entry.is_outdated:
+                self._let_go(session, entry.id)
+            if (work := self._take(session, entry.id)) is not None:
+                work.revision = max(work.revision, entry.revision)
                 added = self._advance(session, work)
                 hints[work.study.queue] = hints.get(work.study.queue, 0) + added
-        for study_id in set(self._work) - set(active):
+        for study_id in set(self._work) - {entry.id for entry in active}:
             self._let_go(session, study_id)
         self._announce(session, hints)
+        if self._is_hint_due:
+            self._is_hint_due = False
+            with step(session):
+                depths = workers.queue_depths(session)
+            self._hint_idle(depths)
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + self._settings.sweep.total_seconds()
             self._sweep(session)
@@ -145,18 +158,33 @@ class Coordinator:
             with step(session):
                 n_added = work.advance(session)
             self._refused.discard(work.study_id)
+        except OutdatedError:
+            self._let_go(session, work.study_id)
+            self.wake()
+            return 0
         except StoreRefusedError as error:
             self._start_again(session, work.study_id, error)
             return 0
         except _CATCHABLE as error:
             self._give_up(session, work.study_id, error)
             return 0
-        if work.ending is not None:
-            with step(session):
-                studies.end_study(session, work.study_id, *work.ending)
+        if work.ending is not None and self._end(session, work, *work.ending):
             log.info("study %s ended: %s %s", work.study_id, *work.ending)
             self._ask_for_report(work.study_id)
         return n_added
+
+    def _end(self, session: Connection, work: StudyWork, state: str, reason: str | None) -> bool:
+        """End a study, unless somebody gave it more to do in this moment."""
+        try:
+            with step(session):
+                studies.end_study(session, work.study_id, state, reason)
+                if control.came_after(session, work.study_id, work.revision):
+                    raise OutdatedError(f"study {work.study_id} was changed while it was ending")
+        except OutdatedError:
+            self._let_go(session, work.study_id)
+            self.wake()
+            return False
+        return True
 
     def _ask_for_report(self, study_id: StudyId) -> None:
         if self._is_queue_away:
@@ -194,6 +222,10 @@ class Coordinator:
             studies.cancel_stragglers(session)
             workers.sweep_workers(session, 3 * self._settings.lease)
             depths = workers.queue_depths(session)
+        self._hint_idle(depths)
+
+    def _hint_idle(self, depths: Iterable[QueueDepth]) -> None:
+        """Hint at work that waits although slots are free."""
         for depth in depths:
             idle = depth.n_slots - depth.n_running
             if depth.n_claimable and idle > 0:
@@ -219,8 +251,10 @@ def _logged(what: str) -> Iterator[None]:
         log.error("%s: %s", what, error)
 
 
-def _concerns_coordinator(payload: str) -> bool:
-    return json.loads(payload)[2] in ("submitted", "trial", "study", "rung")
+_CONCERN_US = frozenset({"submitted", "trial", "study", "rung", "control", "settings", "workers"})
+"""Kinds of notifications after which there may be something to do."""
+_FREE_WORK = frozenset({"study", "control", "settings", "workers"})
+"""Those after which trials that waited before may be claimed."""
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from service.domain.study import Study
 from service.domain.trial import Params, Phase, StudyId, TrialRecord, TrialState
 from service.search import CellPruner, CellSearch, Rungs, sampler_record, start_search
 from service.store import rungs, studies, trials
+from service.store.control import OutdatedError
 from service.store.database import Connection
 from service.store.rungs import Decision, Rung
 from service.store.studies import CellRow
@@ -64,11 +65,15 @@ class StudyWork:
     """A study and all its cells, in memory while this coordinator holds the study's lock.
 
     Not thread-safe. Where `advance` raises, the object no longer agrees with the ledger and must be loaded anew.
+
+    Attributes:
+        revision: Up to this one nothing came that makes the object outdated (see `service.store.control`).
     """
 
     def __init__(self, study_id: StudyId, study: Study, cells: Iterable[Cell]) -> None:
         self.study_id, self.study = study_id, study
         self.ending: tuple[str, str | None] | None = None
+        self.revision = 0
         self._cells = {cell.row.id: cell for cell in cells}
 
     @classmethod
@@ -90,6 +95,7 @@ class StudyWork:
             for cell in studies.cells_of(connection, study_id)
         ]
         work = cls(study_id, study, cells)
+        work.revision = row.revision
         known = rungs.rungs_of(connection, study_id) if is_pruning else {}
         for trial in trials.cell_trials(connection, study_id):
             work._cells[trial.cell_id].take(trial.record, known.get(trial.record.number, {}))
@@ -103,6 +109,9 @@ class StudyWork:
 
         Returns:
             How many trials were added; 0 where the study was ended by someone else in this moment.
+
+        Raises:
+            OutdatedError: Somebody changed the study meanwhile; nothing may be committed.
         """
         self._take_finished(connection)
         if self._is_pruning:
@@ -200,7 +209,8 @@ class StudyWork:
             if moved != cell.stored:
                 changed.append(moved)
             cell.stored, cell.is_dirty = moved, False
-        studies.update_cells(connection, changed)
+        if not studies.update_cells(connection, self.study_id, changed, self.revision):
+            raise OutdatedError(f"study {self.study_id} was changed after revision {self.revision}")
 
     def _ending_of(self, plans: Mapping[int, CellPlan]) -> tuple[str, str | None] | None:
         """FAILED with the first cell that failed, FINISHED with the last that finished, or None."""

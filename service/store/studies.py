@@ -157,12 +157,6 @@ def studies_of_seed(connection: Connection, study: Study) -> list[tuple[StudyId,
     return [(StudyId(row.id), row.is_same) for row in connection.execute(statement, arguments)]
 
 
-def active_study_ids(connection: Connection) -> list[StudyId]:
-    """Studies that the coordinator has to look after, the most urgent first."""
-    statement = text("SELECT id FROM studies WHERE state IN ('RUNNING', 'PAUSED') ORDER BY priority DESC, id")
-    return [StudyId(row.id) for row in connection.execute(statement)]
-
-
 def add_event(connection: Connection, study_id: StudyId, kind: str, data: Mapping[str, Any]) -> int:
     """Append an event under the study's row lock; returns the study's new revision."""
     statement = text("""
@@ -282,14 +276,26 @@ def cells_of(connection: Connection, study_id: StudyId) -> list[CellRow]:
     return [CellRow(**row) for row in connection.execute(statement, {"id": study_id}).mappings()]
 
 
-def update_cells(connection: Connection, rows: Sequence[CellRow]) -> None:
-    """Write the state, winner, reason and next number of cells."""
+def update_cells(connection: Connection, study_id: StudyId, rows: Sequence[CellRow], revision: int) -> bool:
+    """Write the state, winner, reason and next number of cells; the caller has written to the study's row before.
+
+    Returns:
+        False, with nothing written, where somebody changed the study (`service.store.control`) after `revision`.
+    """
     statement = text("""
-        UPDATE cells SET state = :state, winner = :winner, reason = :reason, next_cell_number = :next_cell_number
-        WHERE id = :id
+        UPDATE cells c
+        SET state = r.state, winner = r.winner, reason = r.reason, next_cell_number = r.next_cell_number
+        FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+             AS r(id bigint, state text, winner int, reason text, next_cell_number int)
+        WHERE c.id = r.id AND NOT EXISTS (
+            SELECT FROM events WHERE study_id = :study_id AND revision > :revision AND kind = 'control')
+        RETURNING c.id
     """)
-    if rows:
-        connection.execute(statement, [vars(row) for row in rows])
+    if not rows:
+        return True
+    documents = json.dumps([vars(row) for row in rows])
+    arguments = {"study_id": study_id, "rows": documents, "revision": revision}
+    return len(connection.execute(statement, arguments).all()) == len(rows)
 
 
 def _study_row(row: RowMapping) -> StudyRow:

@@ -106,8 +106,9 @@ def cell_trials(connection: Connection, study_id: StudyId) -> list[CellTrial]:
 
 _TAKE_FINISHED = text(f"""
     UPDATE trials t SET is_told = true
-    FROM cells c JOIN arms a ON a.id = c.arm_id
-    WHERE c.id = t.cell_id AND t.study_id = :study_id AND t.outcome IS NOT NULL AND NOT t.is_told
+    FROM (SELECT id FROM trials WHERE study_id = :study_id AND outcome IS NOT NULL AND NOT is_told
+          ORDER BY id FOR NO KEY UPDATE) finished, cells c JOIN arms a ON a.id = c.arm_id
+    WHERE t.id = finished.id AND c.id = t.cell_id
     RETURNING {_FIELDS}
 """)
 
