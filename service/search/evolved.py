@@ -7,6 +7,7 @@ enough: the same trials in the same order give the same distribution.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +61,7 @@ class CMASearch:
         if number < self._last_used:  # belongs into a generation that was told without it
             self._begin()
         else:
-            self._waiting = sorted([*self._waiting, number])
+            insort(self._waiting, number)
 
     def suggest(self, cell_number: int) -> dict[str, Value]:
         """A random draw for the first trials, then one from the distribution as what was told has left it."""
