@@ -1,5 +1,6 @@
 """Processes of a service, and what is done to them: killed, stopped, continued, each with proof that it happened."""
 
+import contextlib
 import json
 import os
 import signal
@@ -85,8 +86,12 @@ class Program:
 
     def slots(self) -> list[psutil.Process]:
         """The processes of a worker's slots, by number."""
-        found = [one for one in psutil.Process(self.pid).children() if "workers.slot" in one.cmdline()]
-        return sorted(found, key=lambda one: one.cmdline()[-1])
+        found = []
+        for one in psutil.Process(self.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie has no command line
+                if "workers.slot" in (words := one.cmdline()):
+                    found.append((words[-1], one))
+        return [one for _, one in sorted(found, key=lambda entry: entry[0])]
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone."""
