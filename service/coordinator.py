@@ -251,10 +251,10 @@ def _logged(what: str) -> Iterator[None]:
         log.error("%s: %s", what, error)
 
 
-_CONCERN_US = frozenset({"submitted", "trial", "study", "rung", "control", "settings", "workers"})
-"""Kinds of notifications after which there may be something to do."""
-_FREE_WORK = frozenset({"study", "control", "settings", "workers"})
-"""Those after which trials that waited before may be claimed."""
+_FREE_WORK = frozenset({"resumed", "control", "settings", "workers"})
+"""Kinds of notifications after which trials that waited before may be claimed."""
+_CONCERN_US = frozenset({"submitted", "trial", "study", "rung"}) | _FREE_WORK
+"""Those after which there may be something to do."""
 
 
 def main() -> int:

@@ -87,6 +87,8 @@ def set_state(connection: Connection, study_id: StudyId, state: str) -> None:
     statement = text("UPDATE studies SET state = :state, reason = NULL, finished_at = NULL WHERE id = :id")
     connection.execute(statement, {"id": study_id, "state": state})
     add_event(connection, study_id, "study", {"state": state, "reason": None})
+    if state == "RUNNING":
+        _notify(connection, [study_id, 0, "resumed"])
 
 
 def ask_back(connection: Connection, study_id: StudyId) -> int:
@@ -192,7 +194,10 @@ def find_trial(connection: Connection, study_id: StudyId, number: int) -> tuple[
     return None if row is None else (TrialId(row.id), row.attempt, row.state)
 
 
-_NOTIFY_DELETED = text("SELECT pg_notify('tangent', :payload)")
+def _notify(connection: Connection, payload: Sequence[object]) -> None:
+    connection.execute(text("SELECT pg_notify('tangent', :payload)"), {"payload": json.dumps(payload)})
+
+
 _IDS_IN_A_NOTICE = 300
 
 
@@ -208,8 +213,7 @@ def delete_study(connection: Connection, study_id: StudyId) -> None:
     ids = [row.id for row in connection.execute(left, {"id": study_id})]
     connection.execute(text("DELETE FROM studies WHERE id = :id"), {"id": study_id})
     for start in range(0, max(1, len(ids)), _IDS_IN_A_NOTICE):
-        payload = json.dumps([study_id, 0, "deleted", ids[start : start + _IDS_IN_A_NOTICE]])
-        connection.execute(_NOTIFY_DELETED, {"payload": payload})
+        _notify(connection, [study_id, 0, "deleted", ids[start : start + _IDS_IN_A_NOTICE]])
 
 
 def unused_seed(connection: Connection, workload: str, above: int) -> int:
