@@ -18,6 +18,7 @@ from service.store.workers import Registration, heartbeat, register_worker, sign
 from workers.patience import persist
 
 _log = logging.getLogger(__name__)
+_LAST_BEAT_S = 1.5
 
 
 def registration_of(
@@ -64,6 +65,8 @@ class Presence:
     def end(self) -> None:
         """Sign off, unless Postgres does not answer; silence says the same a little later."""
         self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(_LAST_BEAT_S)  # a beat after the sign-off would take it back
         try:
             with self._database.transaction() as connection:
                 sign_off(connection, self._registration.worker_id)
