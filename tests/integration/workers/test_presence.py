@@ -5,14 +5,14 @@ import time
 from datetime import timedelta
 
 from service.store.workers import list_workers
-from tests.integration.store.support import registration
+from tests.integration.store.support import WORKER, registration
 from workers.registration import Presence
 
 
 def test_heartbeat_never_brings_a_worker_back_that_has_signed_off(ledger):
     """The beat is so quick that one is nearly always under way."""
     for _ in range(30):
-        presence = Presence(ledger, registration(), timedelta(milliseconds=0.5))
+        presence = Presence(ledger, registration(worker_id=WORKER), timedelta(milliseconds=0.5))
         presence.start(threading.Event())
         time.sleep(0.01)
         presence.end()
