@@ -16,6 +16,7 @@ import torch
 
 import adamp
 from adamp import SGDP, SGDW, AdamP, triton_arithmetic, triton_plan
+from tests.unit.adamp.accuracy import TABLE
 
 ROOT = Path(__file__).resolve().parents[3]
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -42,11 +43,18 @@ def test_without_triton_or_a_gpu_the_plan_says_why_it_cannot_run():
 
 
 @needs_triton
+@pytest.mark.timeout(900)  # for the first, which starts the interpreter
 @pytest.mark.xdist_group("triton")
 class TestInterpreted:
     def test_float32_stays_within_rounding_of_the_reference_and_decides_alike(self, found):
         assert len(found["against_reference"]) == 15
         assert {case: e for case, e in found["against_reference"].items() if e >= 2e-6} == {}
+
+    def test_over_the_table_float32_is_within_2e_6_of_the_displacement_and_decides_alike(self, found):
+        assert len(found["accuracy"]) == len(TABLE)
+        for cell, of_cell in found["accuracy"].items():
+            assert of_cell["wrong"] == [], cell
+            assert {place: e for place, e in of_cell["errors"].items() if e > 2e-6} == {}, cell
 
     def test_rows_of_many_segments_and_tensors_of_many_rows_are_summed_alike(self, found):
         assert max(found["in_small_blocks"].values()) < 2e-6

@@ -16,11 +16,13 @@ import torch
 
 from adamp import SGDP, SGDW, AdamP, triton_plan
 from adamp.base import TangentOptimizer
+from tests.unit.adamp.accuracy import TABLE, Place, errors, make_trajectory, repeat
 from tests.unit.adamp.cases import ADAMP, SGDP_, VALID, Case, gradient
 from tests.unit.adamp.test_against_reference import run_both, worst_error
 
 SHAPES = [(), (7,), (4, 3), (2, 3, 4), (3, 1)]
 PLAIN = [Case(AdamP, {"weight_decay": 0.05}), Case(SGDP, {"weight_decay": 0.01})]
+FEW_PLACES = (Place((5, 3)), Place((2, 3, 4)), Place((4, 3), group=1))  # the interpreter takes 25 ms for each
 N_STEPS = 4  # one of each kind of gradient
 plans: list[triton_plan.Plan] = []
 
@@ -60,6 +62,16 @@ def against_reference() -> dict[str, float]:
         str(case): worst_error(run_both(case, "mixed", torch.float32, N_STEPS, shapes=SHAPES), floor=0.1)
         for case in VALID
     }
+
+
+def accuracy() -> dict[str, Any]:
+    """Errors over the table relative to the displacement, and decisions that differ, by cell."""
+    found = {}
+    for index, case in enumerate(TABLE):
+        trajectory = make_trajectory(index, torch.float32, FEW_PLACES)
+        outcome = repeat(index, trajectory)
+        found[str(case)] = {"errors": errors(trajectory, outcome), "wrong": outcome.wrong}
+    return found
 
 
 def in_small_blocks() -> dict[str, float]:
@@ -187,6 +199,7 @@ def edges() -> dict[str, Any]:
     cases: dict[str, tuple[Any, Any]] = {
         "nan": (torch.tensor([[1.0, math.nan], [1.0, 2.0]]), SGDP_),
         "inf": (torch.tensor([[1.0, math.inf], [1.0, 2.0]]), SGDP_),
+        "norm beyond float32": (1e30 * draw(2, 2, seed=1), {**SGDP_, "lr": 1e-31}),
         "zero": (torch.zeros(2, 2), {**SGDP_, "weight_decay": 0.01}),
         "lr * decay = 1": (draw(2, 2), full_decay),
         "lr * decay = 1, projected": (draw(2, 2), {**full_decay, "delta": 1e9}),
@@ -247,6 +260,7 @@ def main() -> None:
     TangentOptimizer._read_hyper = read_hyper  # type: ignore[method-assign]
     torch.set_num_threads(1)
     checks = (
+        accuracy,
         against_reference,
         in_small_blocks,
         rounded_16_bit,
