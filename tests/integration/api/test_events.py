@@ -1,6 +1,7 @@
 """Following a study: every event once and in order, whatever breaks in between."""
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -71,7 +72,11 @@ def test_stream_goes_on_where_the_reader_stopped(start_api: StartApi, ledger: Da
             assert [event.revision for event in client.events(study_id, after=cut)] == everything[cut:]
 
 
-def test_api_that_is_restarted_loses_and_repeats_nothing(start_api: StartApi, ledger: Database) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_api_that_ends_during_a_stream_loses_and_repeats_nothing(
+    start_api: StartApi, ledger: Database, number: signal.Signals
+) -> None:
+    """The client comes back by itself, with Last-Event-ID, to the API that is started on the same port."""
     api = start_api()
     port = api.address.rpartition(":")[2]
     with api.client() as client:
@@ -80,8 +85,10 @@ def test_api_that_is_restarted_loses_and_repeats_nothing(start_api: StartApi, le
         seen = [next(events).revision]
         run(ledger, study_id, most=5)
         seen += [next(events).revision for _ in range(4)]
-        code, errors = api.stop()
-        assert code == 0, errors
+        code, errors = api.stop(number)
+        assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL), errors
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{api.address}/healthz")
         run(ledger, study_id, most=5)
         start_api(TANGENT_API_PORT=port)
         runner = in_background(run, ledger, study_id)
