@@ -15,7 +15,7 @@ from service.store.database import Connection, Database
 from service.store.studies import StudyRow
 from service.studies import get
 
-_LATEST_KEY = "n_trials_left_out"
+_LATEST_KEY = "looks"
 """The key that reports gained last."""
 
 
@@ -53,10 +53,13 @@ def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:
         catalog_of(row),
         layers=trials.layer_measurements(connection, row.id),
         cost_per_replicate_s=_cost_per_replicate_s(connection, row),
+        was_extended_after_look=any(amendment["after_look"] for amendment in row.amendments),
+        looks=row.planned_looks,
         is_finished=row.is_finished,
         code_revision=row.code_revision,
         curves=trials.confirm_curves(connection, row.id),
         environments=trials.environments_of(connection, row.id),
+        spec_hash=row.spec_hash,
     )
     return build_report(replace(source, importances=importances(source))).to_dict()
 

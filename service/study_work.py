@@ -7,16 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.catalogs import catalog_of
+from service.domain.looks import take_look
 from service.domain.plan import CellPlan, CellState, plan_cell
+from service.domain.report_input import ReportInput
 from service.domain.seeds import training_seed
-from service.domain.study import Study
 from service.domain.trial import Params, Phase, StudyId, TrialRecord, TrialState
 from service.search import CellPruner, CellSearch, Rungs, sampler_record, start_search
 from service.store import rungs, studies, trials
 from service.store.control import OutdatedError
 from service.store.database import Connection
 from service.store.rungs import Decision, Rung
-from service.store.studies import CellRow
+from service.store.studies import CellRow, StudyRow
 from service.store.trials import NewTrial
 
 _PHASE_RANK = {Phase.SEARCH: 0, Phase.SELECT: 1, Phase.CONFIRM: 2}
@@ -70,8 +71,9 @@ class StudyWork:
         revision: Up to this one nothing came that makes the object outdated (see `service.store.control`).
     """
 
-    def __init__(self, study_id: StudyId, study: Study, cells: Iterable[Cell]) -> None:
-        self.study_id, self.study = study_id, study
+    def __init__(self, row: StudyRow, cells: Iterable[Cell]) -> None:
+        self.study_id, self.study = row.id, row.study
+        self._row = row
         self.ending: tuple[str, str | None] | None = None
         self.revision = 0
         self._cells = {cell.row.id: cell for cell in cells}
@@ -94,7 +96,7 @@ class StudyWork:
             )
             for cell in studies.cells_of(connection, study_id)
         ]
-        work = cls(study_id, study, cells)
+        work = cls(row, cells)
         work.revision = row.revision
         known = rungs.rungs_of(connection, study_id) if is_pruning else {}
         for trial in trials.cell_trials(connection, study_id):
@@ -119,6 +121,12 @@ class StudyWork:
         dirty = [cell for cell in self._cells.values() if cell.is_dirty]
         plans = {cell.row.id: plan_cell(self.study, list(cell.records.values())) for cell in dirty}
         self.ending = self._ending_of(plans)
+        if self.ending is not None and self.ending[0] == "FINISHED" and self.study.sequential is not None:
+            self.ending = self._look(connection)
+            if self.ending is None:
+                self._move_cells(connection, dirty, plans)
+                self._reload(connection)
+                return self.advance(connection)
         new: list[NewTrial] = []
         if self.ending is None:
             new = [trial for cell in dirty for trial in self._new_trials(cell, plans[cell.row.id])]
@@ -144,6 +152,26 @@ class StudyWork:
         for trial_id, group in itertools.groupby(undecided, key=lambda rung: rung.trial_id):
             listed = list(group)
             rungs.save_decision(connection, trial_id, self._cells[listed[0].cell_id].decide(listed))
+
+    def _look(self, connection: Connection) -> tuple[str, str | None] | None:
+        """Look at a sequential study whose replicates are complete: how it ends, or None where more were added."""
+        taken = [look for look in self._row.looks if look["replicates"] == self.study.replicates]
+        records = [record for cell in self._cells.values() for record in cell.records.values()]
+        looks = self._row.planned_looks
+        source = ReportInput.from_study(self.study, records, catalog_of(self._row), looks=looks, is_finished=True)
+        look = taken[0] if taken else take_look(source)
+        if not taken:
+            studies.add_look(connection, self.study_id, look)
+        n = int(look["replicates"])
+        if look["is_decided"] or n >= looks[-1]:
+            word = "decided" if look["is_decided"] else "not decided"
+            return "FINISHED", f"{word} after {n} of {looks[-1]} replicates"
+        studies.add_cells(connection, self.study_id, n, looks[looks.index(n) + 1])
+        return None
+
+    def _reload(self, connection: Connection) -> None:
+        fresh = StudyWork.load(connection, self.study_id)
+        self._row, self.study, self._cells = fresh._row, fresh.study, fresh._cells
 
     def _new_trials(self, cell: Cell, plan: CellPlan) -> list[NewTrial]:
         first = cell.row.next_cell_number

@@ -10,6 +10,7 @@ from typing import Any
 from service.domain.plain import to_plain
 from service.domain.report_input import ReportInput, endpoint, has_diverged
 from service.domain.ruling import ArmStanding, Evidence
+from service.domain.sequential import estimate_at_look
 from service.domain.statistics import (
     Effect,
     VarianceComponents,
@@ -143,11 +144,18 @@ def measure_pair(source: ReportInput, baseline: str, challenger: str) -> Measure
             runs = pair_runs(cells[0].confirm, cells[1].confirm, source.chance_level)
             if runs:
                 differences.append(ReplicateDifference(replicate, mean([r.log_ratio for r in runs]), tuple(runs)))
-    effect = estimate_effect([d.mean for d in differences], is_anytime_valid=source.was_extended_after_look)
+    effect = _effect(source, [d.mean for d in differences])
     components = variance_components([[run.log_ratio for run in d.runs] for d in differences])
     blockers = tuple(text for arm in (baseline, challenger) if (text := budget_gap(source, arm)))
     remarks = () if blockers else _remarks(source, (baseline, challenger), differences)
     return Measurement(baseline, challenger, tuple(differences), effect, components, blockers, remarks)
+
+
+def _effect(source: ReportInput, means: Sequence[float]) -> Effect:
+    """Replicates that were added after a look widen the interval for good; those that the spec announced do not."""
+    if source.looks and not source.was_extended_after_look:
+        return estimate_at_look(means, source.looks)
+    return estimate_effect(means, is_anytime_valid=source.was_extended_after_look)
 
 
 def pair_runs(

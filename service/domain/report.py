@@ -59,6 +59,7 @@ class Report:
                 "cost_per_replicate_s": source.cost_per_replicate_s,
             },
             "was_extended_after_look": source.was_extended_after_look,
+            "looks": list(source.looks),
             "is_finished": source.is_finished,
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
             "arms": to_plain(self.arms),

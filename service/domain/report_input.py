@@ -60,6 +60,7 @@ class ReportInput:
         layers: Measurements of the confirm runs; may be empty.
         cost_per_replicate_s: Seconds that one more replicate of the study takes; None where unknown.
         was_extended_after_look: True where replicates were added after a look at the result.
+        looks: Numbers of replicates at which a sequential study is looked at; empty for any other.
         is_finished: True where no trial will be added any more (finished, failed or cancelled): replicates that are
             incomplete are then left out and named, instead of holding the verdict back.
         options: The workload's options.
@@ -93,6 +94,7 @@ class ReportInput:
     layers: Sequence[LayerMeasurement] = ()
     cost_per_replicate_s: float | None = None
     was_extended_after_look: bool = False
+    looks: tuple[int, ...] = ()
     is_finished: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str = "random"
@@ -126,15 +128,19 @@ class ReportInput:
         layers: Sequence[LayerMeasurement] = (),
         cost_per_replicate_s: float | None = None,
         was_extended_after_look: bool = False,
+        looks: tuple[int, ...] = (),
         is_finished: bool = False,
         code_revision: str | None = None,
         curves: Sequence[ValidationCurve] = (),
         environments: Sequence[Mapping[str, Any]] = (),
+        spec_hash: str | None = None,
     ) -> ReportInput:
         """Take the constants from a study's spec; the other arguments are the attributes of the same name.
 
         Args:
+            study: As it runs, with replicates that were added later.
             catalog: Knows the study's workload and the families of its optimizers.
+            spec_hash: Of the frozen file; by default the study's own.
 
         Raises:
             KeyError: The catalog does not have the workload.
@@ -143,7 +149,7 @@ class ReportInput:
         workload = catalog.workloads[study.workload]
         return cls(
             study=study.name,
-            spec_hash=study.spec_hash,
+            spec_hash=spec_hash or study.spec_hash,
             workload=study.workload,
             metric=f"test {workload.endpoint}",
             chance_level=workload.chance_level,
@@ -159,6 +165,7 @@ class ReportInput:
             layers=layers,
             cost_per_replicate_s=cost_per_replicate_s,
             was_extended_after_look=was_extended_after_look,
+            looks=looks,
             is_finished=is_finished,
             options=study.options,
             sampler=study.search.sampler,

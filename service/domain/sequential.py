@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -21,7 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from service.domain.statistics import SMALLEST_SD, Interval, mean, mixture_critical, sample_sd
+from service.domain.statistics import (
+    SMALLEST_SD,
+    Effect,
+    Interval,
+    estimate_effect,
+    mean,
+    mixture_critical,
+    sample_sd,
+)
 
 _NODES = 160  # Gauss-Legendre nodes of one look; 80 give the same limits to 1e-9
 _REACH = 9.0  # standard deviations beyond which nothing is integrated
@@ -186,6 +194,47 @@ def repeated_interval(differences: Sequence[float], plan: Plan) -> Interval:
     center, error = mean(differences), _standard_error(differences)
     half_width = plan.limits_at(len(differences)).interval * error if error else 0.0
     return Interval(center - half_width, center + half_width)
+
+
+def estimate_at_look(replicate_means: Sequence[float], looks: Sequence[int]) -> Effect:
+    """The effect of a study that is looked at while replicates come in: intervals and p hold over all looks together.
+
+    Args:
+        replicate_means: D_r of the complete replicates; where some are missing, their number takes the place of the
+            look that it belongs to.
+        looks: The planned numbers of replicates.
+
+    Returns:
+        As `estimate_effect` gives it; p is the smallest level whose repeated interval excludes zero (Jennison &
+        Turnbull, ch. 9).
+    """
+    plain = estimate_effect(replicate_means)
+    at = min((k for k, look in enumerate(looks) if look >= plain.n), default=len(looks) - 1)
+    planned = (*looks[:at], plain.n, *looks[at + 1 :])
+    if plain.interval_95 is None or plain.p_value is None or not plain.sd or plain.sd <= SMALLEST_SD:
+        return replace(plain, looks=tuple(looks))
+    error = plain.sd / math.sqrt(plain.n)
+    half_95, half_90 = (limits(planned, alpha)[at] * error for alpha in (0.025, 0.05))
+    return replace(
+        plain,
+        interval_95=Interval(plain.mean - half_95, plain.mean + half_95),
+        interval_90=Interval(plain.mean - half_90, plain.mean + half_90),
+        p_value=_repeated_p(abs(plain.mean) / error, planned, at),
+        looks=tuple(looks),
+    )
+
+
+def _repeated_p(t: float, looks: tuple[int, ...], at: int) -> float:
+    """The two-sided level at which `t` lies on the limit of look number `at`."""
+
+    def excess(log_level: float) -> float:
+        levels = nominal_levels(looks, math.exp(log_level) / 2)
+        return float(stats.t.isf(levels[at], looks[at] - 1)) - t
+
+    low, high = math.log(1e-12), math.log(0.999)
+    if excess(high) >= 0:
+        return 1.0
+    return math.exp(low) if excess(low) <= 0 else math.exp(optimize.brentq(excess, low, high, xtol=1e-9))
 
 
 def _standard_error(differences: Sequence[float]) -> float:

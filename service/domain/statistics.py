@@ -54,6 +54,8 @@ class Effect:
             independent, and no error can be estimated. Differences that are all zero are no such case: the arms did
             the same thing, the intervals are the point 0 and p is 1.
         is_anytime_valid: True where interval and p hold at whatever number of replicates one stops.
+        looks: Numbers of replicates at which the study was to be looked at, where it is sequential: interval and p hold
+            over all these looks together.
     """
 
     n: int
@@ -64,6 +66,7 @@ class Effect:
     p_value: float | None
     is_constant: bool = False
     is_anytime_valid: bool = False
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,13 @@ class Study:
             Phase.CONFIRM: self.confirm_seeds,
         }
 
+    def replicates_after(self, n_looks: int) -> int:
+        """Replicates that run once `n_looks` looks have decided nothing; all of them where nobody looks."""
+        if self.sequential is None:
+            return self.replicates
+        looks = self.sequential.looks(self.replicates)
+        return looks[min(n_looks, len(looks) - 1)]
+
     @property
     def n_cells(self) -> int:
         """Arms times replicates."""

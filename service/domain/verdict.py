@@ -139,7 +139,7 @@ def _estimate(evidence: Evidence) -> str:
     if effect.interval_95 is None:
         why = "one replicate has none" if effect.n == 1 else "the replicates do not vary"
         return f"{so_far}{percent(effect.mean)} (no interval: {why})"
-    looks = ", valid at every look" if effect.is_anytime_valid else ""
+    looks = ", valid at every look" if effect.is_anytime_valid else ", valid over all looks" if effect.looks else ""
     interval = f"95 % interval {percent_range(effect.interval_95)}{looks}"
     return f"{so_far}{percent(effect.mean)} ({interval}{_p_text(evidence)})"
 

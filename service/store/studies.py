@@ -21,11 +21,12 @@ class StudyRow:
     """A study as the ledger has it.
 
     Attributes:
-        study: The study as it runs: the frozen file with the replicates that were added later, and with the priority,
-            weight and limit that hold now.
+        study: The study as it runs: the frozen file with the replicates that there are by now (up to the look that a
+            sequential study is at, and with those that were added later), and the priority, weight and limit of now.
         spec_hash: Hash of the file as it was frozen, before the first trial.
+        registered_replicates: Most replicates that the frozen file plans.
         amendments: What was added later, oldest first: {"replicates": n, "after_look": bool, "at": ISO 8601}.
-        looks: Looks of a sequential study, oldest first, each with its `replicates` and what was decided.
+        looks: Looks of a sequential study, oldest first, each with `replicates`, `is_decided` and the `pairs`.
         origin: "submitted" or "imported".
         revision: Number of the study's last event.
         counts: Trials by state, such as {"n_waiting": 3}; `n_diverged` are among `n_complete`.
@@ -49,11 +50,13 @@ class StudyRow:
     amendments: Sequence[Mapping[str, Any]] = ()
     looks: Sequence[Mapping[str, Any]] = ()
     origin: str = "submitted"
+    registered_replicates: int = 0
 
     @property
-    def registered_replicates(self) -> int:
-        """Replicates of the frozen file."""
-        return self.study.replicates - sum(int(amendment["replicates"]) for amendment in self.amendments)
+    def planned_looks(self) -> tuple[int, ...]:
+        """Numbers of replicates at which a sequential study is looked at; empty for any other."""
+        sequential = self.study.sequential
+        return sequential.looks(self.registered_replicates) if sequential else ()
 
     @property
     def is_finished(self) -> bool:
@@ -171,6 +174,13 @@ def add_event(connection: Connection, study_id: StudyId, kind: str, data: Mappin
     """)
     arguments = {"study_id": study_id, "kind": kind, "data": json.dumps(dict(data))}
     return int(connection.execute(statement, arguments).one().revision)
+
+
+def add_look(connection: Connection, study_id: StudyId, look: Mapping[str, Any]) -> None:
+    """Note a look of a sequential study, with an event."""
+    statement = text("UPDATE studies SET looks = looks || jsonb_build_array(CAST(:look AS jsonb)) WHERE id = :id")
+    connection.execute(statement, {"id": study_id, "look": json.dumps(dict(look), allow_nan=False)})
+    add_event(connection, study_id, "look", {"replicates": look["replicates"], "is_decided": look["is_decided"]})
 
 
 def record_environment(connection: Connection, study_id: StudyId, data: Mapping[str, Any]) -> None:
@@ -304,6 +314,8 @@ def _study_row(row: RowMapping) -> StudyRow:
     moments = ("created_at", "started_at", "finished_at")
     fields = {name: row[name] for name in (*same, *moments, "amendments", "looks", "origin")}
     frozen = Study.from_dict(row["spec"])
-    replicates = frozen.replicates + sum(amendment["replicates"] for amendment in row["amendments"])
+    added = sum(amendment["replicates"] for amendment in row["amendments"])
+    replicates = frozen.replicates_after(sum(not look["is_decided"] for look in row["looks"])) + added
+    fields["registered_replicates"] = frozen.replicates
     now = {name: row[name] for name in OPERATIONAL}
     return StudyRow(study=replace(frozen, replicates=replicates, **now), counts=counts, **fields)
