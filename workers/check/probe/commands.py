@@ -7,10 +7,20 @@ class. Arguments and answers are JSON, in which tensors may stand.
 from collections.abc import Callable
 from typing import Any
 
+from .burst import burst
+from .counters import counters
 from .describe import describe
+from .properties import properties
+from .train import train
+from .trajectory import trajectory
 
 Handler = Callable[[Callable[..., Any], dict[str, Any]], dict[str, Any]]
 
 COMMANDS: dict[str, Handler] = {
     "describe": describe,
+    "trajectory": trajectory,
+    "properties": properties,
+    "counters": counters,
+    "burst": burst,
+    "train": train,
 }
