@@ -98,7 +98,8 @@ class Reader:
 
     def show(self, line: TrialLine, trial_id: int, number: int) -> FrozenTrial:
         """The trial as it stands in one place."""
-        distributions = self.distributions[line.arm]
+        known = self.distributions[line.arm]
+        distributions = {name: known[name] for name in known if name in line.params}  # an imported trial may lack some
         state = OptunaState[line.state.value]
         started = line.started_at or line.finished_at  # a trial that was cancelled while it waited never started
         return FrozenTrial(
@@ -109,7 +110,7 @@ class Reader:
             datetime_start=_local(started),
             datetime_complete=_local(line.finished_at) if state.is_finished() else None,
             params={name: line.params[name] for name in distributions},
-            distributions=dict(distributions),
+            distributions=distributions,
             user_attrs=_attributes(line),
             system_attrs={},
             intermediate_values={epoch: math.nan if v is None else v for epoch, v in line.rungs.items()},

@@ -32,7 +32,8 @@ def earlier_runs(
     arguments = {"workload": workload, "options": json.dumps(dict(options)), "device": device, "n": n_studies}
     studies = """
         SELECT id FROM studies
-        WHERE workload = :workload AND device = :device AND spec #> '{workload,options}' = CAST(:options AS jsonb)
+        WHERE workload = :workload AND device = :device AND origin = 'submitted'
+          AND spec #> '{workload,options}' = CAST(:options AS jsonb)
         ORDER BY id DESC LIMIT :n
     """
     runs = text(f"""

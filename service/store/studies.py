@@ -153,7 +153,7 @@ def studies_of_seed(connection: Connection, study: Study) -> list[tuple[StudyId,
     """
     statement = text("""
         SELECT id, spec_hash = :spec_hash AS is_same FROM studies
-        WHERE workload = :workload AND (spec ->> 'seed')::bigint = :seed
+        WHERE workload = :workload AND (spec ->> 'seed')::bigint = :seed AND origin = 'submitted'
         ORDER BY id DESC LIMIT 5
     """)
     arguments = {"seed": study.seed, "spec_hash": study.spec_hash, "workload": study.workload}
