@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service import bars, launch, render, report_commands, watching
+from service import bars, launch, optuna_commands, render, report_commands, watching
 from service.client import Client
 from service.config import load_settings
 from service.demo import run_demo
@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(report_commands.app)
+app.add_typer(optuna_commands.app)
 
 
 def tell(text: str) -> None:
