@@ -113,6 +113,13 @@ class PostgresServer:
         """Tell whether the recorded process runs."""
         return self._process.find() is not None
 
+    def url(self) -> str:
+        """The owner's address of the database, whether the server runs or not."""
+        with self._home.lock(time.monotonic() + 10):
+            folder = self._home.socket_dir(self._home.settle())
+            password = self._home.secret("postgres", must_exist=True)
+        return f"postgresql://{SUPERUSER}:{password}@/{DATABASE}?host={folder}&port={_PORT}"
+
     def _create_cluster(self, place: Place, bin_dir: Path, password: str, deadline: float) -> None:
         """Make the data folder under another name and rename it when complete, so that it is whole or absent."""
         free = shutil.disk_usage(place.root).free

@@ -40,6 +40,11 @@ def head_revision() -> str:
     return head
 
 
+def is_known(revision: str) -> bool:
+    """True where this code has the migration that leads to `revision`."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def current_revision(url: str) -> str | None:
     """The ledger's revision, None where it is empty."""
     engine = create_engine(driver_url(url), connect_args={"connect_timeout": 10})
