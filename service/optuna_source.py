@@ -6,10 +6,11 @@ exist, and SQLite and PostgreSQL are opened read-only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -51,10 +52,8 @@ def opened_study(where: str, name: str) -> Iterator[optuna.Study]:
 
 def without_secrets(where: str) -> str:
     """An address without its user and password; a file's name as it is."""
-    parts = urlsplit(where)
-    if "@" not in parts.netloc:
-        return where
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    named = re.sub(r"(?<=://)[^/@]*@", "", where)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", named)
 
 
 def _open(where: str) -> BaseStorage:
@@ -77,10 +76,14 @@ def _open_file(path: Path) -> BaseStorage:
         raise InvalidInputError(f"cannot read {path}: {error.strerror}") from error
     if start == _MAGIC:
         return _open_database(f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", str(path))
+    if not start.startswith(b"{"):  # a journal is a line of JSON for each operation
+        raise InvalidInputError(f"{path} is neither an SQLite file nor a journal of Optuna's")
     try:
         return JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, OSError) as error:
-        raise InvalidInputError(f"{path} is neither an SQLite file nor a journal of Optuna's: {error}") from error
+    except (ValueError, KeyError, AssertionError, OSError) as error:  # Optuna asserts what it reads
+        raise InvalidInputError(
+            f"{path} cannot be read as a journal of Optuna's: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _open_database(url: str, where: str) -> BaseStorage:
