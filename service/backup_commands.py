@@ -25,7 +25,7 @@ def backup(file: FileArgument) -> None:
     """Write the whole ledger to a file, also while it is in use: TANGENT_DATABASE_URL's, else the local instance's."""
     with _address() as url:
         contents = ledgers.back_up(url, file)
-    _say(f"wrote {file} ({file.stat().st_size / 1e6:.1f} MB)", contents)
+    _say(f"wrote {file} ({file.stat().st_size / 1000:,.0f} kB)", contents)
 
 
 @app.command()
