@@ -12,10 +12,13 @@ from starlette.concurrency import run_in_threadpool
 from service.api import problems
 from service.api.context import Context
 from service.api.openapi import describe
-from service.api.routes import catalog, checks, events, health, studies, trials
+from service.api.routes import catalog, checks, events, health, sessions, studies, trials
 from service.api.security import CheckHost, LimitBody, RequireToken
 from service.api.stream import Hub
 from service.config import Settings, names
+from service.dashboard import install as dashboard
+from service.dashboard.access import ReadSession
+from service.dashboard.sessions import Sessions
 from service.store.database import Database
 
 _POOL_SIZE = 10
@@ -41,24 +44,26 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     problems.install(app)
     events.install(app)
-    _protect(app, settings)
+    _protect(app, settings, dashboard.install(app, settings.require_api_token()))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 
 
 def _routes() -> APIRouter:
     routes = APIRouter(prefix="/api/v1")
-    for module in (studies, trials, events, catalog, checks):
+    for module in (studies, trials, events, catalog, checks, sessions):
         routes.include_router(module.router)
     return routes
 
 
-def _protect(app: FastAPI, settings: Settings) -> None:
+def _protect(app: FastAPI, settings: Settings, signed_in: Sessions) -> None:
     """The middleware that is added last stands outermost."""
     app.add_middleware(LimitBody, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequireToken, token=settings.require_api_token())
+    app.add_middleware(ReadSession, sessions=signed_in)
     app.add_middleware(CheckHost, allowed=names(settings.allowed_hosts))
     app.add_middleware(problems.CatchUnexpected)
+    app.add_middleware(dashboard.ErrorPages)
 
 
 @contextlib.asynccontextmanager

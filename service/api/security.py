@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import BadHostError, BodyTooLargeError, UnauthorizedError, problem_response
+from service.dashboard.access import OPEN_PREFIXES
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _DRAIN_FACTOR = 64
@@ -38,14 +39,14 @@ class CheckHost:
 
 
 class RequireToken:
-    """Answers only to the bearer token, but for the health routes."""
+    """Answers only to the bearer token or in a signed-in session, but for health and for signing in."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app, self._expected = app, token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_authorized(scope):
+        if scope["type"] != "http" or self._is_open(scope) or self._is_authorized(scope):
             await self._app(scope, receive, send)
             return
         given = _headers(scope, b"authorization")
@@ -53,7 +54,13 @@ class RequireToken:
         error = UnauthorizedError(f"{rule}; a local instance keeps its token in .tangent/token")
         await problem_response(error, scope["path"])(scope, receive, send)
 
+    @staticmethod
+    def _is_open(scope: Scope) -> bool:
+        return scope["path"] in OPEN_PATHS or str(scope["path"]).startswith(OPEN_PREFIXES)
+
     def _is_authorized(self, scope: Scope) -> bool:
+        if scope.get("state", {}).get("session") is not None:
+            return True
         given = _headers(scope, b"authorization")
         if len(given) != 1:
             return False

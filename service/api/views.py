@@ -215,6 +215,13 @@ class TrialDetail(TrialView):
     measurements: list[MeasurementView]
 
 
+class LoginLink(_View):
+    """A link that signs in once."""
+
+    path: str
+    expires_s: int
+
+
 class CatalogView(_View):
     """What a study file may name."""
 

@@ -40,6 +40,7 @@ def test_every_route_of_the_interface_is_described() -> None:
         "get /api/v1/checks/{check_id}",
         "get /api/v1/catalog",
         "get /api/v1/workers",
+        "post /api/v1/login-links",
         "get /healthz",
         "get /readyz",
     }

@@ -1,0 +1,1 @@
+"""The dashboard's routes, one module for each kind of page."""

@@ -1,0 +1,17 @@
+// Every page's script: theme, live parts, buttons.
+
+import * as actions from "./actions.js";
+import {follow} from "./live.js";
+import {watch} from "./parts.js";
+
+const theme = document.getElementById("theme");
+theme.value = document.documentElement.dataset.theme;
+theme.addEventListener("change", () => {
+  document.documentElement.dataset.theme = theme.value;
+  try { localStorage.setItem("theme", theme.value); } catch { /* kept for this page only */ }
+  document.dispatchEvent(new CustomEvent("theme"));
+});
+
+actions.install();
+watch();
+follow();
