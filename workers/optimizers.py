@@ -19,8 +19,10 @@ from service.domain.catalog import BUILT_IN, Hyperparameter, constructor_argumen
 from service.domain.space import Dimension, Value, log
 from workers.plugins import InvalidPluginError, import_class
 
-_FUSED = {"SGD", "Adam", "AdamW"}
-"""torch's own get `fused=True`: the quickest of their three implementations on CPU and GPU, and deterministic."""
+_FUSED, _OURS = {"SGD", "Adam", "AdamW"}, {"SGDW", "SGDP", "AdamP"}
+_EXECUTION = {name: {"fused": True} for name in _FUSED} | {name: {"deterministic": True} for name in _OURS}
+"""How a step is computed: torch's own by the quickest of their three implementations, deterministic on CPU and GPU;
+ours by the quickest path that does not depend on former steps' guesses, so that a resumed trial ends with its bits."""
 
 _SWITCHES = {"maximize", "foreach", "fused", "capturable", "differentiable", "deterministic"}
 """Constructor arguments that choose an implementation or a direction, so that no study searches them."""
@@ -49,8 +51,7 @@ def build_optimizer(
     if unknown := [key for key in params if entry.hyperparameter(key) is None]:
         known = ", ".join(parameter.name for parameter in entry.hyperparameters)
         raise ValueError(f"{name} has no hyperparameter {unknown[0]!r}; it has {known}")
-    extra = {"fused": True} if name in _FUSED else {}
-    return cls(list(model_parameters), **constructor_arguments(params), **extra)
+    return cls(list(model_parameters), **constructor_arguments(params), **_EXECUTION.get(name, {}))
 
 
 def describe_optimizer(name: str, *, allowed: Sequence[str]) -> catalog.Optimizer:

@@ -31,6 +31,11 @@ def test_torchs_own_are_fused():
         assert build_optimizer(name, {"lr": 0.1}, parameters()).param_groups[0]["fused"] is True
 
 
+def test_those_that_guess_must_give_results_that_do_not_depend_on_their_guesses():
+    for name in ("AdamP", "SGDP", "SGDW"):
+        assert build_optimizer(name, {"lr": 0.1}, parameters()).param_groups[0]["deterministic"] is True
+
+
 @pytest.mark.parametrize("name", sorted(BUILT_IN.optimizers))
 def test_every_default_space_builds(name):
     entry = BUILT_IN.optimizers[name]
