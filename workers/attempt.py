@@ -51,6 +51,7 @@ class Workplace:
         checkpoint_every_s: Seconds between checkpoints.
         allowed: "module:Class" names beside the built-in ones.
         stopping: Set when the slot has to stop.
+        looking: Set when the ledger may want something else of the trial, which is then asked at once.
         tail: Receives what the slot prints and logs.
     """
 
@@ -62,6 +63,7 @@ class Workplace:
     checkpoint_every_s: float
     allowed: tuple[str, ...]
     stopping: threading.Event
+    looking: threading.Event
     tail: Tail
 
 
@@ -123,7 +125,7 @@ class _Attempt:
     def __init__(self, claim: Claim, place: Workplace) -> None:
         self._claim = claim
         self._place = place
-        self._lease = Lease(place.database, claim, place.lease)
+        self._lease = Lease(place.database, claim, place.lease, place.looking)
         self._run = run_of(claim, place.device)
         self._path = place.checkpoints.file(claim.trial_id, claim.attempt)
         self._step = 0
@@ -185,7 +187,7 @@ class _Attempt:
             self._note_saved()
         self._step += 1
         self._lease.check()
-        self._is_saving = self._place.stopping.is_set()
+        self._is_saving = self._place.stopping.is_set() or self._lease.is_wanted_back
         return self._is_saving
 
     def wants_checkpoint(self) -> bool:
@@ -205,7 +207,8 @@ class _Attempt:
     def release(self, stop: Interrupted) -> None:
         """Give the trial back in good order, to be resumed where it stopped."""
         document = self._place.checkpoints.describe(self._path, stop.step) if stop.is_saved else None
-        reason = f"the worker stopped after step {stop.step}"
+        why = "the trial was asked back" if self._lease.is_wanted_back else "the worker stopped"
+        reason = f"{why} after step {stop.step}"
         self._end(lambda c: self._hand_back(c, outcome=None, reason=reason, checkpoint=document), "hand back")
 
     def finish(self, finish: Finish) -> None:

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ _LONGEST_PAUSE_S = 30.0
 class _Trial:
     """What a slot executes; `ends_at` on the monotonic clock."""
 
+    study_id: int
     trial_id: TrialId
     attempt: int
     limit_s: float
@@ -93,6 +94,13 @@ class Keeper(threading.Thread):
                 self._child.channel.send(Do.WORK)
             while self._has_work and not self._stopping.is_set():
                 self._changed.wait()
+
+    def look(self, study_ids: Container[int]) -> None:
+        """Have the slot ask the ledger now what it wants of the trial, if that is of one of these studies."""
+        with self._changed:
+            trial, child = self._trial, self._child
+            if trial is not None and child is not None and trial.study_id in study_ids:
+                child.channel.send(Do.LOOK)
 
     def stop(self) -> None:
         """Ask the slot to checkpoint and end; `join` tells when it has."""
@@ -165,7 +173,9 @@ class Keeper(threading.Thread):
         if kind == Say.CLAIMED:
             child.tail.clear()
             ends_at = time.monotonic() + message["deadline_s"]
-            self._trial = _Trial(TrialId(message["trial_id"]), message["attempt"], message["limit_s"], ends_at)
+            self._trial = _Trial(
+                message["study_id"], TrialId(message["trial_id"]), message["attempt"], message["limit_s"], ends_at
+            )
         elif kind == Say.TRAINED and self._trial is not None:
             self._trial.ends_at = math.inf
         elif kind == Say.RELEASED:

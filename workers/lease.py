@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from service.errors import StoreUnavailableError
 from service.store.database import Database
-from service.store.leases import Claim, renew_lease
+from service.store.leases import Claim, Wish, renew_lease
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 2.0
@@ -32,9 +32,13 @@ class Lease:
     """Keeps a claimed trial for as long as the block lasts.
 
     While Postgres does not answer, everything is kept and tried again. Thread-safe.
+
+    Attributes:
+        is_wanted_back: True once the ledger asked for a checkpoint and the trial, to go on with it later.
     """
 
-    def __init__(self, database: Database, claim: Claim, length: timedelta) -> None:
+    def __init__(self, database: Database, claim: Claim, length: timedelta, wake: threading.Event) -> None:
+        """Prepare it; whoever sets `wake` has it renewed at once."""
         self._database = database
         self._claim = claim
         self._length = length
@@ -43,7 +47,8 @@ class Lease:
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._is_closed = False
-        self._wake = threading.Event()
+        self._wake = wake
+        self.is_wanted_back = False
         self._problem: Exception | None = None
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -132,5 +137,7 @@ class Lease:
             del self._notes[: len(notes)]
         if answer is None:
             self._problem = LeaseLostError(f"attempt {claim.attempt} of trial {claim.trial_id} has lost its lease")
-        elif answer:
+        elif answer is Wish.CANCEL:
             self._problem = CancelledError("the trial was cancelled")
+        elif answer is Wish.HAND_BACK:
+            self.is_wanted_back = True

@@ -18,6 +18,7 @@ class Do(StrEnum):
 
     BEGIN = "begin"
     WORK = "work"
+    LOOK = "look"
     STOP = "stop"
 
 

@@ -59,8 +59,13 @@ class Slot:
             checkpoint_every_s=settings.checkpoint_every.total_seconds(),
             allowed=(*names(settings.allowed_workloads), *names(settings.allowed_optimizers)),
             stopping=self.stopping,
+            looking=threading.Event(),
             tail=tail,
         )
+
+    def look(self) -> None:
+        """Ask the ledger now what it wants of the trial."""
+        self._place.looking.set()
 
     def begin(self, environment_id: str) -> None:
         """Say that work may come."""
@@ -74,9 +79,8 @@ class Slot:
             if claim is None:
                 break
             trial = {"trial_id": claim.trial_id, "attempt": claim.attempt}
-            self._channel.send(
-                Say.CLAIMED, **trial, deadline_s=claim.deadline_s, limit_s=claim.spec["limits"]["trial_s"]
-            )
+            limits = {"deadline_s": claim.deadline_s, "limit_s": claim.spec["limits"]["trial_s"]}
+            self._channel.send(Say.CLAIMED, study_id=claim.study_id, **trial, **limits)
             is_sound = execute(claim, self._place, lambda: self._channel.send(Say.TRAINED))
             self._channel.send(Say.RELEASED, **trial)
             if not is_sound:
@@ -151,6 +155,8 @@ def _dispatch(requests: queue.SimpleQueue[Mapping[str, Any]], work: queue.Simple
         request = requests.get()
         if request["kind"] == Do.BEGIN:
             slot.begin(request["environment_id"])
+        elif request["kind"] == Do.LOOK:
+            slot.look()
         elif request["kind"] == Do.STOP:
             slot.stopping.set()
             work.put(False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +67,11 @@ class Supervisor:
             keeper.work()
         finally:
             self._free.put(keeper)
+
+    def look(self, study_ids: Container[int]) -> None:
+        """Have the slots that run trials of these studies ask the ledger now what it wants of them."""
+        for keeper in self._keepers:
+            keeper.look(study_ids)
 
     def stop(self) -> None:
         """Ask all slots to checkpoint and end."""

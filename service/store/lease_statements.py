@@ -34,6 +34,7 @@ CLAIM = text(f"""
               AND device = ANY(:devices) AND workload = ANY(:workloads)
               AND (code_revision IS NULL OR code_revision = :code_revision)
               AND (max_running IS NULL OR n_running < max_running)
+              AND NOT EXISTS (SELECT FROM workers WHERE id = :worker_id AND state = 'draining')
             ORDER BY priority DESC, n_running / weight, id
         ) s CROSS JOIN LATERAL (
             SELECT id FROM trials
@@ -67,7 +68,7 @@ CLAIM = text(f"""
            changed.optimizer, changed.params, changed.checkpoint, study.spec,
            study.trial_s - coalesce(
                (SELECT sum(extract(epoch FROM a.ended_at - a.started_at)) FROM attempts a
-                WHERE a.trial_id = changed.id), 0) AS deadline_s,
+                WHERE a.trial_id = changed.id AND a.attempt > changed.n_attempts_forgiven), 0) AS deadline_s,
            CASE WHEN event.revision IS NOT NULL
                 THEN pg_notify('tangent', json_build_array(event.study_id, event.revision, 'claim')::text) END
     FROM picked LEFT JOIN (changed CROSS JOIN study CROSS JOIN event) ON true
@@ -80,7 +81,8 @@ RENEW = text(f"""
         WHERE t.id = :trial_id AND t.attempt = :attempt AND t.state = 'RUNNING'
         RETURNING t.id, t.study_id, t.attempt, t.is_cancel_requested
     ), {_MEASURED}
-    SELECT changed.is_cancel_requested OR s.state NOT IN ('RUNNING', 'PAUSED') AS is_cancel_requested,
+    SELECT CASE WHEN s.state NOT IN ('RUNNING', 'PAUSED') THEN 'cancel'
+                WHEN changed.is_cancel_requested THEN 'hand back' ELSE 'go on' END AS wish,
            CASE WHEN :is_rung THEN pg_notify('tangent', json_build_array(s.id, s.revision, 'rung')::text) END
     FROM changed JOIN studies s ON s.id = changed.study_id
 """)
@@ -114,12 +116,13 @@ HAND_BACK = text(f"""
     WITH lost AS (
         SELECT count(*) AS n FROM attempts
         WHERE trial_id = :trial_id AND outcome IN ('lost', 'out_of_memory')
+          AND attempt > (SELECT n_attempts_forgiven FROM trials WHERE id = :trial_id)
     ), changed AS (
         UPDATE trials t
         SET state = CASE WHEN :counts AND lost.n + 1 >= s.max_attempts THEN 'FAIL' ELSE 'WAITING' END,
             outcome = CASE WHEN :counts AND lost.n + 1 >= s.max_attempts THEN :outcome END,
             finished_at = CASE WHEN :counts AND lost.n + 1 >= s.max_attempts THEN clock_timestamp() END,
-            reason = :reason, lease_expires_at = NULL, worker_id = NULL, slot = NULL,
+            reason = :reason, lease_expires_at = NULL, worker_id = NULL, slot = NULL, is_cancel_requested = false,
             checkpoint = coalesce(CAST(:checkpoint AS jsonb), t.checkpoint)
         FROM lost, studies s
         WHERE t.id = :trial_id AND t.attempt = :attempt AND t.state = 'RUNNING' AND s.id = t.study_id

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -58,6 +59,18 @@ class Claim:
     spec: Mapping[str, Any]
     checkpoint: Mapping[str, Any] | None
     deadline_s: float
+
+
+class Wish(StrEnum):
+    """What the ledger wants of a running trial.
+
+    CANCEL where its study has ended: it ends as cancelled. HAND_BACK where its study goes on later: it writes a
+    checkpoint and is handed back, without an attempt counted.
+    """
+
+    GO_ON = "go on"
+    HAND_BACK = "hand back"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True)
@@ -142,20 +155,19 @@ def renew_lease(
     measurements: Sequence[Mapping[str, Any]] = (),
     *,
     is_rung: bool = False,
-) -> bool | None:
+) -> Wish | None:
     """Extend the lease and save measurements.
 
     Args:
         is_rung: Wake the coordinator, which decides whether the trial may go on.
 
     Returns:
-        Whether the trial has to stop, asked to or because its study has ended; None where the lease is lost and
-        nothing was written.
+        What the trial has to do; None where the lease is lost and nothing was written.
     """
     arguments = {"trial_id": trial_id, "attempt": attempt, "lease": lease, "is_rung": is_rung}
     arguments["measurements"] = _rows(measurements)
     row = connection.execute(RENEW, arguments).one_or_none()
-    return None if row is None else bool(row.is_cancel_requested)
+    return None if row is None else Wish(row.wish)
 
 
 def finish_trial(connection: Connection, trial_id: TrialId, attempt: int, finish: Finish) -> bool:

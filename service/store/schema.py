@@ -3,6 +3,7 @@
 Order of locks: trial rows before their study's row, several trial rows in the order of their ids.
 Counters of a study (`n_waiting` ...) equal the counts of its trials at every commit; whoever changes a trial's state
 changes them in the same transaction. `revision` grows by one with every event of a study, under the study's row lock.
+A running trial with `is_cancel_requested` ends as cancelled where its study has ended, else it is handed back.
 """
 
 from __future__ import annotations

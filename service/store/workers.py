@@ -50,7 +50,7 @@ def register_worker(connection: Connection, registration: Registration) -> str:
         VALUES (:worker_id, :hostname, :pid, :queues, :devices, :n_slots, :code_revision, :environment_id,
                 CAST(:optimizers AS jsonb), CAST(:workloads AS jsonb))
         ON CONFLICT (id) DO UPDATE
-        SET state = 'online', heartbeat_at = clock_timestamp(), stopped_at = NULL, hostname = excluded.hostname,
+        SET state = CASE workers.state WHEN 'draining' THEN 'draining' ELSE 'online' END, heartbeat_at = clock_timestamp(), stopped_at = NULL, hostname = excluded.hostname,
             pid = excluded.pid, queues = excluded.queues, devices = excluded.devices, n_slots = excluded.n_slots,
             code_revision = excluded.code_revision, environment_id = excluded.environment_id,
             optimizers = excluded.optimizers, workloads = excluded.workloads
@@ -68,11 +68,19 @@ def register_worker(connection: Connection, registration: Registration) -> str:
 
 
 def heartbeat(connection: Connection, worker_id: UUID) -> str | None:
-    """Say that the worker lives; returns its state ("online", "draining"), None where it is not registered."""
+    """Say that the worker lives.
+
+    Returns:
+        Its state: "online", "draining", or "offline" where it has signed off, which a heartbeat that comes late does
+        not undo; None where it is not registered.
+    """
     statement = text("""
-        UPDATE workers SET heartbeat_at = clock_timestamp(), stopped_at = NULL,
-               state = CASE state WHEN 'offline' THEN 'online' ELSE state END
-        WHERE id = :id RETURNING state
+        UPDATE workers w SET heartbeat_at = clock_timestamp(), state = n.state, stopped_at = n.stopped_at
+        FROM (SELECT id, CASE WHEN state <> 'offline' THEN state WHEN stopped_at > heartbeat_at THEN 'offline'
+                              WHEN stopped_at IS NULL THEN 'draining' ELSE 'online' END AS state,
+                     CASE WHEN state = 'offline' AND stopped_at > heartbeat_at THEN clock_timestamp() END AS stopped_at
+              FROM workers WHERE id = :id FOR NO KEY UPDATE) n
+        WHERE w.id = n.id RETURNING w.state
     """)
     return connection.execute(statement, {"id": worker_id}).scalar_one_or_none()
 
@@ -84,12 +92,30 @@ def sign_off(connection: Connection, worker_id: UUID) -> None:
 
 
 def sweep_workers(connection: Connection, silence: timedelta) -> int:
-    """Mark workers offline that were not heard of for `silence`; returns how many."""
+    """Mark workers offline that were not heard of for `silence`; returns how many.
+
+    Their `stopped_at` is their last heartbeat; of draining ones it stays empty, so that they drain on if they return.
+    """
     statement = text("""
-        UPDATE workers SET state = 'offline', stopped_at = heartbeat_at
+        UPDATE workers SET state = 'offline', stopped_at = CASE state WHEN 'online' THEN heartbeat_at END
         WHERE state <> 'offline' AND heartbeat_at < clock_timestamp() - CAST(:silence AS interval)
     """)
     return connection.execute(statement, {"silence": silence}).rowcount
+
+
+def drain(connection: Connection, worker_id: UUID, is_draining: bool) -> str | None:
+    """Let a worker that is there take no new trials, or take some again.
+
+    Returns:
+        Its state now: "draining", "online", or "offline", which stays; None where there is no such worker.
+    """
+    statement = text("""
+        UPDATE workers SET state = CASE WHEN state = 'offline' THEN 'offline'
+                                        WHEN :is_draining THEN 'draining' ELSE 'online' END
+        WHERE id = :id RETURNING state, pg_notify('tangent', '[0, 0, "workers"]')
+    """)
+    row = connection.execute(statement, {"id": worker_id, "is_draining": is_draining}).one_or_none()
+    return None if row is None else str(row.state)
 
 
 def list_workers(connection: Connection, *, only_online: bool = False) -> list[dict[str, Any]]:
@@ -125,6 +151,7 @@ class QueueDepth:
 
     Attributes:
         n_claimable: Waiting trials of running studies.
+        n_running: Trials that run on online workers.
         n_slots: Slots of online workers that listen to the queue.
     """
 
@@ -140,11 +167,16 @@ def queue_depths(connection: Connection) -> list[QueueDepth]:
         WITH work AS (
             SELECT queue, sum(n_waiting) FILTER (WHERE state = 'RUNNING') AS waiting, sum(n_running) AS running
             FROM studies WHERE state IN ('RUNNING', 'PAUSED') OR n_running > 0 GROUP BY queue
+        ), elsewhere AS (
+            SELECT s.queue, count(*) AS n
+            FROM trials t JOIN studies s ON s.id = t.study_id JOIN workers w ON w.id = t.worker_id
+            WHERE t.state = 'RUNNING' AND w.state <> 'online' GROUP BY 1
         ), slots AS (
             SELECT unnest(queues) AS queue, sum(n_slots) AS n FROM workers WHERE state = 'online' GROUP BY 1
         )
-        SELECT queue, coalesce(work.waiting, 0)::int AS n_claimable, coalesce(work.running, 0)::int AS n_running,
+        SELECT queue, coalesce(work.waiting, 0)::int AS n_claimable,
+               (coalesce(work.running, 0) - coalesce(elsewhere.n, 0))::int AS n_running,
                coalesce(slots.n, 0)::int AS n_slots
-        FROM work FULL JOIN slots USING (queue) ORDER BY queue
+        FROM work FULL JOIN slots USING (queue) LEFT JOIN elsewhere USING (queue) ORDER BY queue
     """)
     return [QueueDepth(**row) for row in connection.execute(statement).mappings()]

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from service.domain.trial import Outcome, TrialState
 from service.errors import ConflictError
 from service.store.events import events_after
-from service.store.leases import finish_trial, hand_back_trial, renew_lease
+from service.store.leases import Wish, finish_trial, hand_back_trial, renew_lease
 from service.store.studies import add_event, cancel_stragglers, end_study
 from service.studies import cancel
 from tests.integration.store.support import (
@@ -63,7 +63,7 @@ def test_end_cancels_what_waits_and_asks_what_runs(ledger):
     row = state_of(ledger, "studies", study)
     assert (row.state, row.reason, row.n_waiting, row.n_running, row.n_fail) == ("CANCELLED", "because", 0, 1, 2)
     with ledger.transaction() as connection:
-        assert renew_lease(connection, running.trial_id, 1, LEASE) is True
+        assert renew_lease(connection, running.trial_id, 1, LEASE) is Wish.CANCEL
         assert finish_trial(connection, running.trial_id, 1, FINISHED)
     assert_consistent(ledger)
 

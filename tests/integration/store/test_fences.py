@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from service.domain.trial import Outcome, TrialState
 from service.store.leases import (
     Finish,
+    Wish,
     expired_trials,
     finish_trial,
     hand_back_trial,
@@ -84,7 +85,7 @@ def test_lease_that_has_ended_is_still_the_slots_until_it_is_taken_back(ledger):
     claimed = claim_one(ledger, lease=GONE)
     with ledger.transaction() as connection:
         assert expired_trials(connection) == [(claimed.trial_id, 1)]
-        assert renew_lease(connection, claimed.trial_id, 1, LEASE) is False
+        assert renew_lease(connection, claimed.trial_id, 1, LEASE) is Wish.GO_ON
         assert expired_trials(connection) == []
     assert take_back(ledger, claimed) is None
     finished(ledger, claimed)
@@ -130,7 +131,7 @@ def test_finish_writes_result_measurements_attempt_and_event_together(ledger):
     study = add_study(ledger, 1, optimizers=("AdamW",))
     claimed = claim_one(ledger)
     with ledger.transaction() as connection:
-        assert renew_lease(connection, claimed.trial_id, 1, LEASE, [EPOCH]) is False
+        assert renew_lease(connection, claimed.trial_id, 1, LEASE, [EPOCH]) is Wish.GO_ON
     later = {**EPOCH, "epoch": 2, "value": 0.2}
     end = Finish(Outcome.DIVERGED, metrics={"a": 1.0}, n_steps=20, duration_s=2.0, cpu_s=1.5, measurements=[later])
     with ledger.transaction() as connection:
@@ -171,7 +172,7 @@ def test_renewal_says_that_the_study_has_ended_even_to_a_trial_that_was_not_aske
         assert end_study(connection, study, "CANCELLED")
         connection.execute(text("UPDATE trials SET is_cancel_requested = false"))
     with ledger.transaction() as connection:
-        assert renew_lease(connection, claimed.trial_id, 1, LEASE) is True
+        assert renew_lease(connection, claimed.trial_id, 1, LEASE) is Wish.CANCEL
 
 
 def test_layers_are_read_from_finished_confirm_runs_only(ledger):

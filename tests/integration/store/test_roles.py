@@ -56,7 +56,7 @@ def test_worker_can_do_all_that_a_trial_needs(ledger, as_worker):
         trial, attempt = claimed.trial_id, claimed.attempt
         with as_worker.transaction() as connection:
             assert leases.note_resumed(connection, trial, attempt, 0)
-            assert leases.renew_lease(connection, trial, attempt, LEASE, [epoch]) is False
+            assert leases.renew_lease(connection, trial, attempt, LEASE, [epoch]) is leases.Wish.GO_ON
             assert leases.save_checkpoint(connection, trial, attempt, {"step": 1})
             if end == "finish":
                 assert leases.finish_trial(connection, trial, attempt, FINISHED)

@@ -47,6 +47,7 @@ def place(ledger: Database, tmp_path: Path, deterministic_torch: None) -> Workpl
         checkpoint_every_s=1e9,
         allowed=ALLOWED,
         stopping=threading.Event(),
+        looking=threading.Event(),
         tail=Tail(),
     )
 
