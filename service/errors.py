@@ -29,6 +29,10 @@ class ConflictError(TangentError):
     """The state of a thing forbids what was asked."""
 
 
+class ReadOnlyStorageError(TangentError):
+    """Somebody tried to write through a storage that only reads; the message says where to write instead."""
+
+
 class InvalidInputError(TangentError):
     """A request is well-formed but says something impossible.
 

@@ -10,11 +10,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from service.errors import TangentError
-
-
-class ReadOnlyStorageError(TangentError):
-    """Somebody tried to write through a storage that only reads; the message says where to write instead."""
+from service.errors import ReadOnlyStorageError
 
 
 class ReadOnlyStorage(BaseStorage):

@@ -73,7 +73,7 @@ def reading(database: Database) -> Iterator[Connection]:
         yield connection
 
 
-_LOOK = text("""
+_LINES = """
     SELECT t.id, t.number, a.name AS arm, t.cell_id, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
            t.seed, t.state, t.outcome, t.reason, t.attempt, t.params, t.value, t.test_value, t.metrics, t.duration_s,
            t.created_at, t.started_at, t.finished_at, m.epochs, m.values
@@ -82,10 +82,17 @@ _LOOK = text("""
         SELECT array_agg(epoch ORDER BY epoch) AS epochs, array_agg(value ORDER BY epoch) AS values
         FROM measurements WHERE trial_id = t.id
     ) m ON true
-    WHERE t.study_id = :study_id AND (
-        :is_whole OR t.state = 'RUNNING' OR t.number > :last_number
-        OR t.number IN (SELECT (e.data ->> 'number')::int FROM events e
-                        WHERE e.study_id = :study_id AND e.revision > :since AND e.kind = 'trial'))
+"""
+_ALL = text(f"{_LINES} WHERE t.study_id = :study_id ORDER BY t.number")
+# One index for each of the three: an OR over them would scan the study at every look.
+_CHANGED = text(f"""{_LINES}
+    WHERE t.id IN (
+        SELECT id FROM trials WHERE study_id = :study_id AND state = 'RUNNING'
+        UNION ALL SELECT id FROM trials WHERE study_id = :study_id AND number > :last_number
+        UNION ALL SELECT id FROM trials WHERE study_id = :study_id AND number IN (
+            SELECT (e.data ->> 'number')::int FROM events e
+            WHERE e.study_id = :study_id AND e.revision > :since AND e.kind = 'trial')
+    )
     ORDER BY t.number
 """)
 _TOLD_BY_TRIAL = ("trial", "trials_added", "cell", "look", "submitted")
@@ -109,9 +116,12 @@ def look(connection: Connection, study_id: StudyId, since: int | None, last_numb
     head = connection.execute(heads, arguments).one_or_none()
     if head is None:
         return None
-    more = {"is_whole": since is None or head.is_whole, "last_number": last_number}
-    rows = connection.execute(_LOOK, {**arguments, **more}).mappings()
-    return Look(head.revision, [_line(row) for row in rows])
+    if since is None or head.is_whole:
+        rows = connection.execute(_ALL, {"study_id": study_id})
+    else:
+        changed = {"study_id": study_id, "since": since, "last_number": last_number}
+        rows = connection.execute(_CHANGED, changed)
+    return Look(head.revision, [_line(row) for row in rows.mappings()])
 
 
 def _line(row: RowMapping) -> TrialLine:

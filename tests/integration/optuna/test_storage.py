@@ -10,8 +10,8 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import event, exc, text
 
 from service.domain.trial import Outcome, Phase, StudyId
+from service.errors import ReadOnlyStorageError
 from service.optuna_storage import LedgerStorage
-from service.search.reading import ReadOnlyStorageError
 from service.store import optuna_reads
 from service.store.database import Database
 from service.store.leases import Finish, finish_trial, hand_back_trial, renew_lease
