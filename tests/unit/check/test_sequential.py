@@ -78,13 +78,13 @@ def test_all_looks_together_err_as_often_as_was_allowed_with_a_known_spread():
 
 
 @pytest.mark.parametrize(("alpha", "n"), [(0.05, 100_000), (0.01 / 3, 400_000)])
-def test_t_quantiles_err_at_most_a_tenth_more_often_than_was_allowed(alpha, n):
+def test_t_quantiles_err_at_most_an_eighth_more_often_than_was_allowed(alpha, n):
     crossed = 0
     at = np.array(limits(LOOKS, alpha))
     for seed in range(n // 50_000):
         draws = np.random.default_rng(seed).standard_normal((50_000, 24))
         crossed += int((t_at_looks(draws) >= at).any(axis=1).sum())
-    assert 0.8 * alpha < crossed / n < 1.1 * alpha
+    assert 0.8 * alpha < crossed / n < 1.125 * alpha
 
 
 def t_at_looks(draws):

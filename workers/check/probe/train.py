@@ -41,7 +41,7 @@ class Seeds:
             lr_factor: Of the constructor's learning rate.
         """
         losses = loss_of(self.stacked, slice(None))
-        gradients = torch.autograd.grad(losses.sum(), self.stacked)
+        gradients = _gradients(losses.sum(), self.stacked)
         for k, optimizer in enumerate(self._optimizers):
             for group, lr in zip(optimizer.param_groups, self._lrs[k], strict=True):
                 if isinstance(lr, float | int):
@@ -72,7 +72,7 @@ class Seeds:
                 which = slice(k, k + 1)
                 some = [tensor.detach()[which].requires_grad_() for tensor in self.stacked]
                 loss = loss_of(some, which).sum()
-                for parameter, gradient in zip(self._own[k], torch.autograd.grad(loss, some), strict=True):
+                for parameter, gradient in zip(self._own[k], _gradients(loss, some), strict=True):
                     parameter.grad = gradient[0]
                 return loss.detach()
 
@@ -138,6 +138,11 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
 def _needs_closure(optimizer: Any) -> bool:
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
+
+
+def _gradients(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+    """Laid out as the parameters are, as `backward` would leave them."""
+    return [gradient.contiguous() for gradient in torch.autograd.grad(loss, parameters)]
 
 
 def _digest(parameters: list[nn.Parameter]) -> str:
