@@ -22,17 +22,19 @@ def relative_error(trajectory: Trajectory, weights: list[Tensor]) -> float:
 def trajectory_row(
     name: str, dtype: str, trajectories: list[Trajectory], results: dict[str, list[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """Errors and decisions of one case, over its seeds."""
+    """Errors and decisions of one case, over its seeds: the mean of their largest errors, and the largest."""
     errors = {
-        who: max(relative_error(t, r["weights"]) for t, r in zip(trajectories, of_one, strict=True))
+        who: [relative_error(t, r["weights"]) for t, r in zip(trajectories, of_one, strict=True)]
         for who, of_one in results.items()
     }
+    mean = {who: rounded(sum(of_one) / len(of_one)) for who, of_one in errors.items()}
+    worst = {who: rounded(max(of_one)) for who, of_one in errors.items()}
     seen = zip(trajectories, results["ours"], results["ours_plain"], results["theirs"], strict=True)
     counts = [count_decisions(*of_one) for of_one in seen]
     n_steps = len(trajectories[0].job["grads"])
     totals = {key: sum(count[key] for count in counts) for key in counts[0]}
     row = {"case": name, "dtype": dtype.removeprefix("torch."), "n_steps": n_steps, "n_seeds": len(trajectories)}
-    return {**row, "error": {who: rounded(e) for who, e in errors.items()}, "decisions": totals}
+    return {**row, "error": mean, "worst": worst, "decisions": totals}
 
 
 def count_decisions(
