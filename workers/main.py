@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from celery.worker import WorkController
 from celery.worker import state as celery_state
 
 from service.config import Settings, load_settings
@@ -18,11 +17,12 @@ from service.errors import QueueUnavailableError, StoreUnavailableError, Tangent
 from service.queue import QUEUES, announce_work
 from service.store.database import Database
 from service.store.workers import Registration
-from workers.app import SteadyConsumer, make_worker_app
+from workers.app import make_worker_app
 from workers.checkpoint_folder import CheckpointFolder
+from workers.consuming import Consumption
+from workers.listening import Listener
 from workers.logs import configure_logging
 from workers.machine import slot_environments
-from workers.pool import WakingPool
 from workers.readiness import wait_for_engines
 from workers.registration import Presence, registration_of
 from workers.signals import obey_signals
@@ -71,9 +71,9 @@ class Worker:
         self._app = make_worker_app(settings.require_redis_url())
         self._stopping = threading.Event()
         environments = slot_environments(self._training_queue, settings)
-        folder = CheckpointFolder.of(settings)
-        folder.remove_old(_CHECKPOINT_AGE)
-        self._supervisor = Supervisor(worker_id, self._training_queue, environments, self._database, folder)
+        self._checkpoints = CheckpointFolder.of(settings)
+        self._checkpoints.remove_old(_CHECKPOINT_AGE)
+        self._supervisor = Supervisor(worker_id, self._training_queue, environments, self._database, self._checkpoints)
 
     def run(self) -> int:
         """Start everything, consume hints until a signal comes, and stop everything in good order."""
@@ -96,30 +96,27 @@ class Worker:
 
     def _serve(self, registration: Registration) -> None:
         """Be present in the ledger, and consume hints in this thread until told to stop."""
-        presence = Presence(self._database, registration, self._settings.lease / 3)
-        self._supervisor.begin(presence.start(self._stopping))
         add_tasks(self._app, self._supervisor, self._database)
+        n_threads = self._supervisor.n_slots + ("reports" in self._queues)
+        consumption = Consumption(self._app, self._queues, self._training_queue, n_threads)
+        presence = Presence(self._database, registration, self._settings.lease / 3, consumption.obey)
+        self._supervisor.begin(presence.start(self._stopping))
+        self._listen(presence)
         _log.info("serving %s with %d slots", ", ".join(self._queues), self._supervisor.n_slots)
         self._look_for_work()
         try:
             if not self._stopping.is_set():
-                self._consume()
+                consumption.run()
             self._supervisor.stop()
             self._supervisor.join()
         finally:
             presence.end()
 
-    def _consume(self) -> None:
-        WorkController(
-            app=self._app,
-            pool=WakingPool,
-            consumer_cls=SteadyConsumer,
-            concurrency=self._supervisor.n_slots + ("reports" in self._queues),
-            queues=list(self._queues),
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        ).start()
+    def _listen(self, presence: Presence) -> None:
+        listener = Listener(
+            self._database, look=self._supervisor.look, beat=presence.beat_now, forget=self._checkpoints.remove
+        )
+        listener.start(self._stopping)
 
     def _look_for_work(self) -> None:
         """Hint at what may have been waiting before any worker was there."""

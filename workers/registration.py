@@ -7,7 +7,7 @@ import os
 import platform
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -44,11 +44,19 @@ def registration_of(
 class Presence:
     """Says in the ledger that the worker lives, from `start` to `end`."""
 
-    def __init__(self, database: Database, registration: Registration, period: timedelta) -> None:
-        self._database = database
+    def __init__(
+        self, database: Database, registration: Registration, period: timedelta, obey: Callable[[str], None]
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            obey: Called with the worker's state in the ledger after each heartbeat.
+        """
+        self._database, self._obey = database, obey
         self._registration = registration
         self._period_s = period.total_seconds()
         self._ending = threading.Event()
+        self._is_due = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self, stopping: threading.Event) -> str:
@@ -62,9 +70,14 @@ class Presence:
         self._thread.start()
         return environment_id
 
+    def beat_now(self) -> None:
+        """Say that the worker lives, and hear its state, without waiting for the next heartbeat."""
+        self._is_due.set()
+
     def end(self) -> None:
         """Sign off, unless Postgres does not answer; silence says the same a little later."""
         self._ending.set()
+        self._is_due.set()
         if self._thread.is_alive():
             self._thread.join(_LAST_BEAT_S)  # a beat after the sign-off would take it back
         try:
@@ -75,11 +88,17 @@ class Presence:
 
     def _beat(self) -> None:
         is_silent = False
-        while not self._ending.wait(self._period_s):
+        while True:
+            self._is_due.wait(self._period_s)
+            self._is_due.clear()
+            if self._ending.is_set():
+                return
             try:
                 with self._database.transaction() as connection:
-                    if heartbeat(connection, self._registration.worker_id) is None:
+                    state = heartbeat(connection, self._registration.worker_id)
+                    if state is None:
                         register_worker(connection, self._registration)
+                self._obey(state or "online")
                 is_silent = False
             except StoreUnavailableError as error:
                 if not is_silent:
