@@ -8,6 +8,7 @@ import pytest
 
 from service.domain.study import SearchPlan
 from service.domain.trial import StudyId
+from service.optuna_storage import LedgerStorage
 from service.store.database import Database
 from service.store.leases import Claim, Finish
 from tests.integration.coordinator.support import Slots, coordinating, submit, toy, wait_for_end
@@ -38,3 +39,31 @@ def finished(
             assert wait_for_end(database, study_id).state == "FINISHED"
         database.close()
         yield url, study_id
+
+
+@pytest.fixture
+def storage(finished):
+    url, study_id = finished
+    opened = LedgerStorage.connect(url, study_id)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def opening(database_url):
+    """Opens storages that are closed with the test."""
+    opened = []
+
+    def open_one(*arguments, **options):
+        opened.append(LedgerStorage.connect(database_url, *arguments, **options))
+        return opened[-1]
+
+    yield open_one
+    for storage in opened:
+        storage.close()
+
+
+@pytest.fixture
+def live(opening):
+    """A storage that looks at the ledger at every question."""
+    return opening(refresh_s=0)

@@ -96,7 +96,8 @@ def test_the_study_is_finished_and_marked_as_imported_with_its_source(ledger, ol
     answer = taken(ledger, old, name="mine")
     with ledger.transaction() as connection:
         row = get_study(connection, answer["id"])
-    assert (row.name, row.state, row.origin) == ("mine", "FINISHED", "imported")
+    assert row.name == "mine (imported, not preregistered)"
+    assert (row.state, row.origin) == ("FINISHED", "imported")
     assert row.environment["imported"]["is_preregistered"] is False
     assert row.environment["imported"]["from"] == str(old[0])
     assert row.environment["imported"]["notes"] == answer["notes"]

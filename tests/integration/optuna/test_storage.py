@@ -20,34 +20,6 @@ from service.store.trials import records
 from tests.integration.store.support import LEASE, add_study, claim_one
 
 
-@pytest.fixture
-def storage(finished):
-    url, study_id = finished
-    opened = LedgerStorage.connect(url, study_id)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def opening(database_url):
-    """Opens storages that are closed with the test."""
-    opened = []
-
-    def open_one(*arguments, **options):
-        opened.append(LedgerStorage.connect(database_url, *arguments, **options))
-        return opened[-1]
-
-    yield open_one
-    for storage in opened:
-        storage.close()
-
-
-@pytest.fixture
-def live(opening):
-    """A storage that looks at the ledger at every question."""
-    return opening(refresh_s=0)
-
-
 def ledger_records(url, study_id):
     database = Database(url, application_name="tangent-tests")
     with database.transaction() as connection:
