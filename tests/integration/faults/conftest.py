@@ -12,6 +12,7 @@ import pytest
 from service.engines import PostgresServer, RedisHandle, RedisServer, remove_engines
 from service.store.database import Database
 from service.store.migrate import upgrade
+from tests.integration.faults.hosts import may_make_networks
 from tests.integration.faults.support import Service
 
 _FAST = {"fsync": "off", "shared_buffers": "8MB"}
@@ -26,6 +27,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
         for log in (log for folder in _folders for log in sorted(folder.glob("*.log"))):
             report.sections.append((log.name, "\n".join(log.read_text(errors="replace").splitlines()[-25:])))
     return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and count as deselected, what needs network namespaces where the caller has no right to make any."""
+    if may_make_networks():
+        return
+    left_out = [item for item in items if item.get_closest_marker("network")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def _serve(folder: Path, database_url: str, redis_url: str) -> Iterator[Service]:
