@@ -33,6 +33,18 @@ class ReadOnlyStorageError(TangentError):
     """Somebody tried to write through a storage that only reads; the message says where to write instead."""
 
 
+class RevisionError(TangentError):
+    """A thing has changed since the caller looked at it."""
+
+
+class InFlightError(TangentError):
+    """The same request is being answered in this moment."""
+
+
+class KeyReusedError(TangentError):
+    """An idempotency key came with another request than before."""
+
+
 class InvalidInputError(TangentError):
     """A request is well-formed but says something impossible.
 

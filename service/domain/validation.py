@@ -13,7 +13,7 @@ from service.domain.samplers import PRUNERS, SAMPLERS, pruner_options, sampler_k
 from service.domain.search_validation import check_search
 from service.domain.seeds import INDEX_LIMIT, REPLICATE_LIMIT, SPEC_SEED_LIMIT
 from service.domain.space import Dimension, Scale, Value
-from service.domain.study import SCHEMA, Arm, Limits, SearchPlan, Sequential, Study
+from service.domain.study import OPERATIONAL, SCHEMA, Arm, Limits, SearchPlan, Sequential, Study
 
 MAX_RUNS = 500_000
 MAX_ARMS = 32
@@ -209,6 +209,11 @@ def _check_compare(study: Study) -> Iterable[Problem]:
 def _check_budget(study: Study) -> Iterable[Problem]:
     yield from _check_bounds(study)
     yield from _check_measures(study)
+
+
+def operational_problems(study: Study) -> list[Problem]:
+    """What is wrong with the settings of a study that may be changed while it runs."""
+    return [problem for problem in _check_budget(study) if problem.field in OPERATIONAL]
 
 
 def _check_bounds(study: Study) -> Iterable[Problem]:
