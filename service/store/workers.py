@@ -50,7 +50,8 @@ def register_worker(connection: Connection, registration: Registration) -> str:
         VALUES (:worker_id, :hostname, :pid, :queues, :devices, :n_slots, :code_revision, :environment_id,
                 CAST(:optimizers AS jsonb), CAST(:workloads AS jsonb))
         ON CONFLICT (id) DO UPDATE
-        SET state = CASE workers.state WHEN 'draining' THEN 'draining' ELSE 'online' END, heartbeat_at = clock_timestamp(), stopped_at = NULL, hostname = excluded.hostname,
+        SET state = CASE workers.state WHEN 'draining' THEN 'draining' ELSE 'online' END,
+            heartbeat_at = clock_timestamp(), stopped_at = NULL, hostname = excluded.hostname,
             pid = excluded.pid, queues = excluded.queues, devices = excluded.devices, n_slots = excluded.n_slots,
             code_revision = excluded.code_revision, environment_id = excluded.environment_id,
             optimizers = excluded.optimizers, workloads = excluded.workloads
