@@ -30,6 +30,8 @@ from service.optuna_space import space_of
 MAX_TRIALS = 100_000
 _MAX_STEP = 2**31 - 1
 _IMPORTED = "imported"
+_MARK = " (imported, not preregistered)"
+"""Ends the study's name, so that no list, report, export or suite shows it without."""
 _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -38,7 +40,7 @@ class Wishes:
     """What the person who imports says.
 
     Attributes:
-        name: Of the Tangent study; None takes Optuna's.
+        name: Of the Tangent study, before the mark that ends it; None takes Optuna's.
         workload: A workload of the catalog whose endpoint the values are; None makes an entry of its own.
         optimizer: An optimizer of the catalog that the parameters belong to; None makes an entry of its own.
         endpoint: A key of ENDPOINTS; None takes positive values to be minimised as they are.
@@ -221,7 +223,7 @@ def _specification(
     optimizer: Optimizer,
 ) -> Study:
     return Study(
-        name=(wishes.name or study.study_name)[:200],
+        name=(wishes.name or study.study_name)[: 200 - len(_MARK)] + _MARK,
         workload=workload.name,
         arms=(Arm(_IMPORTED, optimizer.name, space),),
         compare=(),

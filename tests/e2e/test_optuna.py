@@ -32,8 +32,9 @@ def test_an_optuna_study_is_brought_along_listed_and_reported(instance: Path, ol
     found = re.match(r"study (\d+): 5 trials, imported, not preregistered\n", done)
     assert found
     assert "the seeds of the runs are unknown" in done
-    assert "brought" in succeed(tangent(instance, "list"))
-    assert "brought" in succeed(tangent(instance, "report", found[1]))
+    mark = "brought (imported, not preregistered)"
+    assert mark in succeed(tangent(instance, "list"))
+    assert mark in succeed(tangent(instance, "report", found[1]))
     exported = json.loads(succeed(tangent(instance, "export", found[1])))
     assert [trial["state"] for trial in exported["trials"]] == ["COMPLETE"] * 5
 

@@ -73,7 +73,8 @@ def test_every_trial_keeps_its_number_and_its_end():
 def test_the_specification_describes_one_search_and_says_where_it_comes_from():
     found = imported(trial(0.5), trial(0.9))
     study = found.study
-    assert (study.name, study.n_cells, study.search.sampler, study.search.trials) == ("old", 1, "imported", 2)
+    assert study.name == "old (imported, not preregistered)"
+    assert (study.n_cells, study.search.sampler, study.search.trials) == (1, "imported", 2)
     assert study.arms[0].space == {"lr": log(1e-4, 1e-1)}
     assert found.source == {
         "from": "old.db",
@@ -98,9 +99,16 @@ def test_attributes_become_metrics_or_stay_in_the_log():
     assert "2 user attributes that are no numbers, kept in the trials' logs" in kept.notes
 
 
+def test_a_long_name_still_ends_with_the_mark():
+    name = imported(trial(), name="x" * 300).study.name
+    assert len(name) == 200
+    assert name.endswith("x (imported, not preregistered)")
+
+
 def test_a_named_workload_and_optimizer_are_the_catalogs():
     found = imported(trial(), workload="digits-mlp", optimizer="AdamW", name="mine")
-    assert (found.study.name, found.study.workload, found.study.arms[0].optimizer) == ("mine", "digits-mlp", "AdamW")
+    assert found.study.name == "mine (imported, not preregistered)"
+    assert (found.study.workload, found.study.arms[0].optimizer) == ("digits-mlp", "AdamW")
     assert found.catalog["workloads"]["digits-mlp"]["chance_level"] == math.log(10)
     strange = imported(
         trial(params={"rate": 0.01}, distributions={"rate": LR}),

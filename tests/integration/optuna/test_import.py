@@ -60,8 +60,10 @@ def old(tmp_path_factory):
     """The address of an SQLite file and its study's trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = tmp_path_factory.mktemp("optuna") / "old.db"
+    study = fill(optuna.storages.InMemoryStorage())  # and at once into the file: each of its commits waits for the disk
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-    trials = fill(storage).trials
+    optuna.copy_study(from_study_name="old", from_storage=study._storage, to_storage=storage)
+    trials = optuna.load_study(study_name="old", storage=storage).trials
     storage.remove_session()
     storage.engine.dispose()
     return path, trials
