@@ -68,6 +68,21 @@ def _packages() -> Iterator[Finding]:
             yield Finding(_MISSING, f"{names[module]} is not installed, so that no worker can train here: {hint}")
         else:
             yield Finding(_OK, f"{names[module]} {_version(names[module])}")
+    if util.find_spec("torch") and util.find_spec("adamp"):
+        yield _adamp_paths()
+
+
+def _adamp_paths() -> Finding:
+    """Which code steps AdamP and SGDP on which device, and why not a faster one; a child is asked, which loads torch."""
+    ask = "import adamp; print('; '.join(f'on {device} by {path}' for device, path in adamp.paths().items()))"
+    try:
+        done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=300, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(_NOTE, f"tangent-adamp does not answer: {error}")
+    if done.returncode:
+        return Finding(_NOTE, f"tangent-adamp cannot be imported: {done.stderr.strip().splitlines()[-1]}")
+    is_fast = "on cpu by native" in done.stdout
+    return Finding(_OK if is_fast else _NOTE, f"AdamP and SGDP step {done.stdout.strip()}")
 
 
 def _engines(settings: Settings) -> Iterator[Finding]:
