@@ -73,7 +73,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _adamp_paths() -> Finding:
-    """Which code steps AdamP and SGDP on which device, and why not a faster one; a child is asked, which loads torch."""
+    """Which code steps AdamP and SGDP where, and why not a faster one; a child is asked, because it loads torch."""
     ask = "import adamp; print('; '.join(f'on {device} by {path}' for device, path in adamp.paths().items()))"
     try:
         done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=300, check=False)
