@@ -51,7 +51,12 @@ class Slot:
         self._environment_id: str | None = None
         self.stopping = threading.Event()
         self._place = Workplace(
-            database=Database(settings.require_database_url(), application_name="tangent-slot", pool_size=2),
+            database=Database(
+                settings.require_database_url(),
+                application_name="tangent-slot",
+                pool_size=2,
+                abandoned_after=settings.lease,
+            ),
             checkpoints=CheckpointFolder.of(settings),
             device=found["devices"][0],
             device_class=found["devices"][-1],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, exc, text
@@ -22,6 +24,10 @@ _LINK: dict[str, Any] = {
     "tcp_user_timeout": 20_000,
 }
 
+# The same seen from Postgres: a host that was cut off would else keep its locks, and a coordinator its studies, for two
+# hours. Without effect on Unix sockets.
+_SERVER_LINK = {"tcp_keepalives_idle": 15, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
+
 CHANNEL = "tangent"
 
 
@@ -36,8 +42,17 @@ class Database:
     Thread-safe; not to be shared over a fork or spawn. Connections are opened on first use.
     """
 
-    def __init__(self, url: str, *, application_name: str, pool_size: int = 5) -> None:
-        """Prepare a pool for `url`, a "postgresql://…" address; opens nothing yet."""
+    def __init__(
+        self, url: str, *, application_name: str, pool_size: int = 5, abandoned_after: timedelta | None = None
+    ) -> None:
+        """Prepare a pool; opens nothing yet.
+
+        Args:
+            url: A "postgresql://…" address. Where it has an option `options`, none of ours are sent to the server.
+            abandoned_after: How long a transaction may wait for its next statement before Postgres ends the session: a
+                process that was stopped in the middle of one would else hold its rows' locks for ever. None for
+                processes that compute within a transaction.
+        """
         self._url = url
         self._name = application_name
         self._engine: Engine = create_engine(
@@ -45,7 +60,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=10,
-            connect_args={"application_name": application_name, **_LINK},
+            connect_args={"application_name": application_name, **_LINK, **_server_options(url, abandoned_after)},
         )
 
     @contextmanager
@@ -55,11 +70,8 @@ class Database:
         Raises:
             StoreUnavailableError: Postgres does not answer, or the connection broke in mid-work.
         """
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-            raise StoreUnavailableError(_first_line(error)) from error
+        with _availability(), self._engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
@@ -68,14 +80,11 @@ class Database:
         The caller opens each with `step(connection)`. When the block ends the connection is closed for good, which
         releases its locks.
         """
-        try:
-            with self._engine.connect() as connection:
-                try:
-                    yield connection
-                finally:
-                    connection.invalidate()
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-            raise StoreUnavailableError(_first_line(error)) from error
+        with _availability(), self._engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                connection.invalidate()
 
     def check(self) -> None:
         """Raise StoreUnavailableError where Postgres does not answer."""
@@ -95,7 +104,8 @@ class Database:
             StoreUnavailableError: The connection broke; what was sent meanwhile is lost, so look at the tables.
         """
         try:
-            with psycopg.connect(self._url, autocommit=True, application_name=self._name, **_LINK) as link:
+            options = {**_LINK, **_server_options(self._url, None)}
+            with psycopg.connect(self._url, autocommit=True, application_name=self._name, **options) as link:
                 link.execute(f"LISTEN {CHANNEL}")
                 while True:
                     batch = [notice.payload for notice in link.notifies(timeout=timeout_s, stop_after=1)]
@@ -114,12 +124,33 @@ def step(session: Connection) -> Iterator[None]:
         StoreRefusedError: Postgres refused a statement; the session can go on.
     """
     try:
-        with session.begin():
+        with _availability(), session.begin():
             yield
+    except exc.DBAPIError as error:
+        raise StoreRefusedError(_first_line(error)) from error
+
+
+@contextmanager
+def _availability() -> Iterator[None]:
+    """Tell an absent Postgres, and a session that it ended, from a statement that it refused."""
+    try:
+        yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
         raise StoreUnavailableError(_first_line(error)) from error
     except exc.DBAPIError as error:
-        raise StoreRefusedError(_first_line(error)) from error
+        if not error.connection_invalidated:
+            raise
+        raise StoreUnavailableError(_first_line(error)) from error
+
+
+def _server_options(url: str, abandoned_after: timedelta | None) -> dict[str, str]:
+    """Settings of the server's end of a connection; some managed servers use the address's own to find the database."""
+    if "options" in parse_qs(urlsplit(url).query):
+        return {}
+    settings: dict[str, int] = dict(_SERVER_LINK)
+    if abandoned_after is not None:
+        settings["idle_in_transaction_session_timeout"] = round(1000 * abandoned_after.total_seconds())
+    return {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
 
 
 def _first_line(error: Exception) -> str:

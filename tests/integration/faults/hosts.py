@@ -30,16 +30,20 @@ def may_make_networks() -> bool:
     return all(rights >> number & 1 for number in (_CAP_NET_ADMIN, _CAP_SYS_ADMIN))
 
 
+def program() -> str:
+    found = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    assert found is not None, "the program `ip` is missing: install iproute2"
+    return found
+
+
 def ip(*arguments: str) -> None:
-    program = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    assert program is not None, "the program `ip` is missing: install iproute2"
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([program(), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
 
 
 def on(host: str) -> tuple[str, ...]:
     """Words before a command that make it run on a host."""
-    return ("ip", "netns", "exec", host)
+    return (program(), "netns", "exec", host)
 
 
 class Cable:
@@ -79,7 +83,7 @@ def two_hosts() -> Iterator[Cable]:
 
 def _remove() -> None:
     for host in (SERVER, WORKER):
-        subprocess.run(["ip", "netns", "del", host], capture_output=True, check=False)
+        subprocess.run([program(), "netns", "del", host], capture_output=True, check=False)
 
 
 @contextmanager
