@@ -141,6 +141,8 @@ def main() -> int:
         app(prog_name="tangent check", standalone_mode=True)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code == ExitCode.USAGE and "--bisect" in sys.argv:
+            return ExitCode.BISECT_ABORT
         return interrupts.exit_code() if code == interrupts.INTERRUPTED else code
     except KeyboardInterrupt:
         return interrupts.exit_code()

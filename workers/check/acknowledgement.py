@@ -28,8 +28,10 @@ def acknowledged_by(
     if flag:
         return "flag"
     if repository is not None and baseline.is_git and candidate.is_git:
-        newest = "HEAD" if candidate.text == "." else candidate.text
-        if VALUE in repository.trailers(repository.commit_of(baseline.text), repository.commit_of(newest)):
+        first, last = (
+            repository.commit_of("HEAD" if side.text == "." else side.text) for side in (baseline, candidate)
+        )
+        if VALUE in repository.trailers(first, last):
             return "commit trailer"
     return "label" if event is not None and VALUE in _labels(event) else ""
 

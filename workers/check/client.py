@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -81,6 +82,7 @@ class Probe:
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
         start_timeout_s: float = 120.0,
+        call_timeout_s: float = math.inf,
     ) -> None:
         """Say what to start; `__enter__` starts it, imports the optimizer and makes one.
 
@@ -93,13 +95,14 @@ class Probe:
             threads: torch's.
             environment: Variables over this process's own.
             start_timeout_s: Longest import.
+            call_timeout_s: Longest answer, whatever a call would allow.
         """
         self.side, self.role, self.description = side, role, dict[str, Any]()
         self._command = [python, str(PROBE)]
         self._opening = {"optimizer": side.optimizer, "arguments": arguments, "paths": list(paths), "threads": threads}
         n_threads = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         self._environment = {**os.environ, **n_threads, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
-        self._start_timeout_s = start_timeout_s
+        self._start_timeout_s, self._call_timeout_s = start_timeout_s, call_timeout_s
         self._numbers = itertools.count()
         self._process: LineProcess | None = None
 
@@ -138,6 +141,7 @@ class Probe:
         if self._process is None:
             self._process = self._start()
             self._ask("open", self._start_timeout_s, self._opening)
+        timeout_s = min(timeout_s, self._call_timeout_s)
         try:
             result: dict[str, Any] = decode(self._ask(command, timeout_s, arguments))
         except ProbeError as error:

@@ -81,6 +81,7 @@ class CheckConfig(_Table):
     device: str = Field("cpu", description="`cpu` or `cuda`.")
     threads: Count = Field(1, description="torch's threads in each side.")
     start_timeout_s: Positive = Field(120.0, description="Longest import and construction of one side.")
+    call_timeout_s: Positive = Field(300.0, description="Longest answer of one side; one that takes longer hangs.")
     layers: tuple[Layer, ...] = Field(tuple(Layer), description="The layers that run, in their order.")
 
     reference: ObjectName | None = Field(

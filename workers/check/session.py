@@ -113,7 +113,8 @@ def _check(
     words += ["--config", config.name] if call.optimizer is None and not sides[1].is_class else []
     words += ["--optimizer", call.optimizer] if call.optimizer else []
     command = shlex.join(["tangent", "check", *words, "--seed", str(call.seed)])
-    plan = Plan(config, baseline, candidate, call.seed, call.layers or config.layers, acknowledged, command)
+    layers = config.layers if call.layers is None else call.layers
+    plan = Plan(config, baseline, candidate, call.seed, layers, acknowledged, command)
     return run_check(plan, lambda text: progress(f"{config.name}: {text}"))
 
 

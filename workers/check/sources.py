@@ -112,6 +112,7 @@ def open_probe(source: Source, role: str, config: CheckConfig) -> Probe:
         threads=config.threads,
         environment=source.environment,
         start_timeout_s=config.start_timeout_s,
+        call_timeout_s=config.call_timeout_s,
     )
 
 
@@ -149,7 +150,7 @@ def _checked_out(
         progress(f"{given.role}: building")
         _build(config.build, python, top, environment, given)
     side = Side(given.text, config.optimizer, revision)
-    return Source(side, python, (str(package.path),), environment, package.folder)
+    return Source(side, python, (str(package.path),), environment, top)
 
 
 def _interpreter(config: CheckConfig, package: Package, top: Path, own: Path, given: Given, progress: Progress) -> str:
