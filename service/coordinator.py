@@ -23,7 +23,7 @@ from service import queue
 from service.config import Settings, load_settings
 from service.domain.trial import Outcome, StudyId, TrialId
 from service.errors import QueueUnavailableError, StoreRefusedError, StoreUnavailableError, TangentError
-from service.store import control, leases, locks, studies, workers
+from service.store import control, idempotency, leases, locks, studies, workers
 from service.store.control import OutdatedError
 from service.store.database import Connection, Database, step
 from service.store.workers import QueueDepth
@@ -221,6 +221,7 @@ class Coordinator:
                 return
             studies.cancel_stragglers(session)
             workers.sweep_workers(session, 3 * self._settings.lease)
+            idempotency.sweep_keys(session)
             depths = workers.queue_depths(session)
         self._hint_idle(depths)
 

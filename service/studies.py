@@ -64,6 +64,7 @@ class Progress:
     n_running: int = 0
     n_counted: int = 0
     n_failed: int = 0
+    n_cancelled: int = 0
     n_diverged: int = 0
     best: float | None = None
     cpu_s: float = 0.0
@@ -143,6 +144,12 @@ def list_page(
     """A page of studies, newest first, and the `before` of the next page, None at the end."""
     rows = store.list_studies(connection, before=before, limit=limit + 1, state=state)
     return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def cancelled_counts(connection: Connection, rows: Iterable[StudyRow]) -> dict[StudyId, int]:
+    """How many trials of each study ended as cancelled; studies without any are left out."""
+    ended = [row.id for row in rows if row.is_finished and row.counts["n_fail"]]
+    return progress.cancelled_counts(connection, ended) if ended else {}
 
 
 def get(connection: Connection, study_id: StudyId) -> StudyRow:

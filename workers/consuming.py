@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from celery.worker import WorkController
 
 from workers.app import SteadyConsumer
 from workers.pool import WakingPool
+
+_log = logging.getLogger(__name__)
 
 
 class Consumption:
@@ -61,3 +64,5 @@ class Consumption:
             consumer.add_task_queue(queue)
         else:
             consumer.cancel_task_queue(queue)
+        what = "takes hints of the queue %s again" if self._is_open else "drains; leaves hints of the queue %s to others"
+        _log.info(what, queue)

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from service.api import problems
 from service.api.context import Context
 from service.api.openapi import describe
-from service.api.routes import catalog, checks, events, health, sessions, studies, trials
+from service.api.routes import catalog, checks, control, events, health, sessions, studies, trials
 from service.api.security import CheckHost, LimitBody, RequireToken
 from service.api.stream import Hub
 from service.config import Settings, names
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _routes() -> APIRouter:
     routes = APIRouter(prefix="/api/v1")
-    for module in (studies, trials, events, catalog, checks, sessions):
+    for module in (studies, trials, events, catalog, checks, sessions, control):
         routes.include_router(module.router)
     return routes
 

@@ -19,9 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
     ConflictError,
+    InFlightError,
     InvalidInputError,
+    KeyReusedError,
     NotFoundError,
     QueueUnavailableError,
+    RevisionError,
     StoreUnavailableError,
     TangentError,
 )
@@ -81,6 +84,11 @@ _KINDS: Mapping[type[TangentError], Kind] = {
     BodyTooLargeError: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
     UnsupportedMediaTypeError: Kind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type"
+    ),
+    RevisionError: Kind(HTTPStatus.PRECONDITION_FAILED, "precondition-failed", "It has changed meanwhile"),
+    InFlightError: Kind(HTTPStatus.CONFLICT, "in-flight", "The same request is being answered", {"Retry-After": "1"}),
+    KeyReusedError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key came with another request"
     ),
     InvalidInputError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input", "Invalid input"),
     StoreUnavailableError: Kind(

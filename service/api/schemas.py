@@ -157,27 +157,54 @@ class StudyFile(_Strict):
     max_running: Whole | None = Field(Study.max_running, description="Most trials at once; no limit without it.")
 
 
+class SettingsFile(_Strict):
+    """What may be changed about a study while it runs."""
+
+    priority: Whole = Field(Study.priority, description="Higher runs first; -1000 to 1000.")
+    weight: Number = Field(Study.weight, description="Share of the slots within one priority; above 0.")
+    max_running: Whole | None = Field(Study.max_running, description="Most trials at once; null for no limit.")
+
+
+class ReplicatesFile(_Strict):
+    """How much a study grows."""
+
+    n: Whole = Field(description="Replicates to add; from 1.", examples=[4])
+
+
 def check_study_file(document: object) -> dict[str, Any]:
     """The study file as plain data, with the keys that were given.
 
     Raises:
         InvalidInputError: With every wrong type and unknown key.
     """
+    return check_shape(StudyFile, document, "study file")
+
+
+def check_shape(model: type[BaseModel], document: object, name: str) -> dict[str, Any]:
+    """A document as plain data, with the keys that were given.
+
+    Args:
+        name: Of such documents, such as "study file".
+
+    Raises:
+        InvalidInputError: With every wrong type and unknown key.
+    """
     if not isinstance(document, Mapping):
-        raise InvalidInputError(f"a study file is an object with the keys {', '.join(_keys(StudyFile))}")
+        raise InvalidInputError(f"a {name} is an object with the keys {', '.join(_keys(model))}")
     try:
-        study = StudyFile.model_validate(document)
+        checked = model.model_validate(document)
     except ValidationError as error:
-        problems = [(_path(entry["loc"]), _message(entry)) for entry in error.errors(include_url=False)]
-        raise InvalidInputError("the study file has not the right shape", problems) from error
-    return study.model_dump(by_alias=True, exclude_unset=True)
+        found = error.errors(include_url=False)
+        problems = [(_path(entry["loc"]), _message(model, entry)) for entry in found]
+        raise InvalidInputError(f"the {name} has not the right shape", problems) from error
+    return checked.model_dump(by_alias=True, exclude_unset=True)
 
 
 def _path(location: Sequence[int | str]) -> str:
     return field_path([part for part in location if part != "[key]"])
 
 
-def _message(entry: Mapping[str, Any]) -> str:
+def _message(model: type[BaseModel], entry: Mapping[str, Any]) -> str:
     kind, value = entry["type"], entry["input"]
     wanted = {
         "int_type": "a whole number",
@@ -195,12 +222,11 @@ def _message(entry: Mapping[str, Any]) -> str:
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":
-        return _unknown_key(entry["loc"])
+        return _unknown_key(model, entry["loc"])
     return str(entry["msg"]).removeprefix("Value error, ")
 
 
-def _unknown_key(location: Sequence[int | str]) -> str:
-    model = StudyFile
+def _unknown_key(model: Any, location: Sequence[int | str]) -> str:
     for part in location[:-1]:
         if isinstance(part, str):
             model = _model_of(model.model_fields[part].annotation)

@@ -19,7 +19,7 @@ class _View(BaseModel):
 
 
 class Counts(_View):
-    """Trials by state; the diverged ones are among the complete."""
+    """Trials by state; the diverged ones are among the complete, the cancelled ones among those of n_fail."""
 
     n_waiting: int
     n_running: int
@@ -27,6 +27,7 @@ class Counts(_View):
     n_pruned: int
     n_fail: int
     n_diverged: int
+    n_cancelled: int
 
 
 class StudySummary(_View):
@@ -65,7 +66,8 @@ class ProgressView(_View):
     n_waiting: int
     n_running: int
     n_counted: int = Field(description="Trials that finished, diverged or were pruned.")
-    n_failed: int
+    n_failed: int = Field(description="Trials that failed; cancelled ones are not among them.")
+    n_cancelled: int
     n_diverged: int
     best: float | None = Field(description="Lowest validation endpoint so far.")
     cpu_s: float
@@ -82,6 +84,14 @@ class CellView(_View):
     reason: str | None
 
 
+class AmendmentView(_View):
+    """Replicates that were added to a study after it was frozen."""
+
+    replicates: int
+    after_look: bool = Field(description="True where results of confirm runs could be read before.")
+    at: datetime
+
+
 class StudyDetail(StudySummary):
     """A study with its progress."""
 
@@ -90,6 +100,14 @@ class StudyDetail(StudySummary):
     cells: list[CellView]
     n_counted: int
     eta_s: float | None = Field(description="Seconds to the last training at the recent pace; null where unknown.")
+    registered_replicates: int = Field(description="Replicates of the file as it was frozen.")
+    amendments: list[AmendmentView] = Field(description="Replicates that were added later, oldest first.")
+
+
+class RetriedView(StudyDetail):
+    """A study after a retry."""
+
+    retried: list[int] = Field(description="Numbers of the trials that wait again.")
 
 
 class PowerView(_View):
@@ -273,10 +291,11 @@ class EventView(_View):
     created_at: datetime
 
 
-def study_summary(row: StudyRow) -> dict[str, Any]:
-    """`StudySummary` of a row."""
+def study_summary(row: StudyRow, n_cancelled: int) -> dict[str, Any]:
+    """`StudySummary` of a row; `n_cancelled` of its trials ended as cancelled."""
     return {
         **{name: getattr(row, name) for name in StudySummary.model_fields if hasattr(row, name)},
+        "counts": {**row.counts, "n_cancelled": n_cancelled},
         "workload": row.study.workload,
         "device": row.study.device,
         "n_planned": row.study.n_runs,
@@ -286,12 +305,14 @@ def study_summary(row: StudyRow) -> dict[str, Any]:
 def study_detail(view: StudyView) -> dict[str, Any]:
     """`StudyDetail` of a view."""
     return {
-        **study_summary(view.row),
+        **study_summary(view.row, sum(entry.n_cancelled for entry in view.progress)),
         "spec": view.row.study.to_dict(),
         "progress": [to_plain(entry) for entry in view.progress],
         "cells": view.cells,
         "n_counted": view.n_counted,
         "eta_s": view.eta_s,
+        "registered_replicates": view.row.registered_replicates,
+        "amendments": list(view.row.amendments),
     }
 
 
@@ -304,3 +325,8 @@ def validation_view(validation: Validation) -> dict[str, Any]:
         "cost": {**to_plain(validation.cost), "n_slots": validation.n_slots, "wall_s": validation.wall_s},
         "warnings": list(validation.warnings),
     }
+
+
+def submitted_view(row: StudyRow, validation: Validation) -> dict[str, Any]:
+    """`SubmittedView` of a study that was just added."""
+    return {**validation_view(validation), "id": row.id, "state": row.state, "revision": row.revision}

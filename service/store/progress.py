@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,15 @@ def progress_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any
     """Counts and the best value by arm and phase, for bars.
 
     Returns:
-        Rows of arm, phase, n_waiting, n_running, n_counted, n_failed, n_diverged, best (validation endpoint or None).
+        Rows of arm, phase, n_waiting, n_running, n_counted, n_failed, n_cancelled, n_diverged, best (validation endpoint or None).
     """
     statement = text("""
         SELECT a.name AS arm, t.phase,
                count(*) FILTER (WHERE t.state = 'WAITING') AS n_waiting,
                count(*) FILTER (WHERE t.state = 'RUNNING') AS n_running,
                count(*) FILTER (WHERE t.outcome IN ('finished', 'diverged', 'pruned')) AS n_counted,
-               count(*) FILTER (WHERE t.state = 'FAIL') AS n_failed,
+               count(*) FILTER (WHERE t.state = 'FAIL' AND t.outcome <> 'cancelled') AS n_failed,
+               count(*) FILTER (WHERE t.outcome = 'cancelled') AS n_cancelled,
                count(*) FILTER (WHERE t.outcome = 'diverged') AS n_diverged,
                min(t.value) AS best, coalesce(sum(t.cpu_s), 0) AS cpu_s, coalesce(sum(t.duration_s), 0) AS duration_s
         FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
@@ -30,6 +32,15 @@ def progress_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any
         ORDER BY a.position, array_position(ARRAY['search', 'select', 'confirm'], t.phase)
     """)
     return [dict(row) for row in connection.execute(statement, {"id": study_id}).mappings()]
+
+
+def cancelled_counts(connection: Connection, study_ids: Sequence[StudyId]) -> dict[StudyId, int]:
+    """How many trials of each of these studies ended as cancelled; those with none are left out."""
+    statement = text("""
+        SELECT study_id, count(*) AS n FROM trials WHERE study_id = ANY(:ids) AND outcome = 'cancelled' GROUP BY 1
+    """)
+    rows = connection.execute(statement, {"ids": list(study_ids)})
+    return {StudyId(row.study_id): row.n for row in rows}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Routes of studies: submit, list, show, cancel, report, export."""
+"""Routes of studies: submit, list, show, report, export."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from service import exports, reports, studies
 from service.api.bodies import YAML_TYPES, read_document
 from service.api.context import Ledger, Samplers, StudyPath
+from service.api.etags import IfNoneMatch, etag_of, is_known
+from service.api.idempotency import OnceOnly
 from service.api.pages import make_token, read_token
+from service.api.routes.control import answer, study_answer, submit
 from service.api.schemas import StudyFile, check_study_file
 from service.api.views import (
     StudyDetail,
     StudyPage,
     SubmittedView,
     ValidationView,
-    study_detail,
     study_summary,
     validation_view,
 )
@@ -91,19 +93,15 @@ async def _study_file(request: Request) -> dict[str, Any]:
 def submit_study(
     ledger: Ledger,
     samplers: Samplers,
-    response: Response,
+    once: OnceOnly,
     document: Annotated[dict[str, Any], Depends(_study_file)],
     validate_only: Annotated[bool, Query(description="Check the file and say its cost; write nothing.")] = False,
 ) -> Any:
     """Accept a study: it is in the ledger when the answer comes, and the coordinator starts it."""
-    with ledger.transaction() as connection:
-        if validate_only:
-            view = ValidationView.model_validate(validation_view(studies.validate(connection, document, samplers)))
-            return JSONResponse(view.model_dump(mode="json"), status.HTTP_200_OK)
-        study_id, validation = studies.submit(connection, document, samplers)
-        row = studies.get(connection, study_id)
-    response.headers["Location"] = f"/api/v1/studies/{study_id}"
-    return {**validation_view(validation), "id": study_id, "state": row.state, "revision": row.revision}
+    if validate_only:
+        with ledger.transaction() as connection:
+            return answer(ValidationView, validation_view(studies.validate(connection, document, samplers)))
+    return once.answer(ledger, lambda connection: submit(connection, document, samplers))
 
 
 @router.get("", response_model=StudyPage, summary="List studies")
@@ -117,22 +115,24 @@ def list_studies(
     before = read_token("studies", page_token)
     with ledger.transaction() as connection:
         rows, following = studies.list_page(connection, before=before, limit=limit, state=state)
-    return {"studies": [study_summary(row) for row in rows], "next_page_token": make_token("studies", following)}
+        cancelled = studies.cancelled_counts(connection, rows)
+    summaries = [study_summary(row, cancelled.get(row.id, 0)) for row in rows]
+    return {"studies": summaries, "next_page_token": make_token("studies", following)}
 
 
-@router.get("/{study_id}", response_model=StudyDetail, summary="Show a study")
-def show_study(ledger: Ledger, study_id: StudyPath) -> Any:
-    """A study with its progress by arm and phase, its cells, and the time that is left."""
+@router.get(
+    "/{study_id}",
+    response_model=StudyDetail,
+    responses={304: {"description": "The study is at the revision of If-None-Match."}},
+    summary="Show a study",
+)
+def show_study(ledger: Ledger, study_id: StudyPath, known: IfNoneMatch = None) -> Any:
+    """A study with its progress by arm and phase, its cells, and the time that is left; its ETag names the revision."""
     with ledger.transaction() as connection:
-        return study_detail(studies.show(connection, StudyId(study_id)))
-
-
-@router.post("/{study_id}/cancel", response_model=StudyDetail, summary="Cancel a study")
-def cancel_study(ledger: Ledger, study_id: StudyPath) -> Any:
-    """End a study: waiting trials end as cancelled, running ones stop at their next step. A second time is a 409."""
-    with ledger.transaction() as connection:
-        studies.cancel(connection, StudyId(study_id))
-        return study_detail(studies.show(connection, StudyId(study_id)))
+        tag = etag_of(study_id, studies.get(connection, StudyId(study_id)).revision)
+        if is_known(known, tag):
+            return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers={"ETag": tag})
+        return study_answer(connection, study_id)
 
 
 @router.get(
