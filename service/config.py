@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     poll: Seconds = Field(timedelta(seconds=5), description="How often processes look without being woken.")
     slots: int = Field(0, ge=0, description="Slots of a worker; 0 is one for each core or GPU.")
     slot_threads: int = Field(1, ge=1, description="Threads of each slot.")
-    checkpoint_dir: Path | None = Field(None, description="Folder for checkpoints, best shared by all hosts.")
+    checkpoint_dir: str | None = Field(
+        None, description="Folder or fsspec URL (s3://bucket/path) for checkpoints, best shared by all hosts."
+    )
     checkpoint_every: Seconds = Field(timedelta(seconds=30), description="Time between checkpoints, in seconds.")
     allowed_optimizers: str = Field("", description="module:Class names of further optimizers, separated by commas.")
     allowed_workloads: str = Field("", description="module:Class names of further workloads, separated by commas.")

@@ -201,6 +201,8 @@ class _Attempt:
     def _note_saved(self) -> None:
         claim, document = self._claim, self._place.checkpoints.describe(self._path, self._step)
         self._is_saving = False
+        if document is None:
+            return
         self._lease.note(lambda connection: save_checkpoint(connection, claim.trial_id, claim.attempt, document))
         self._lease.save_soon()
 

@@ -1,6 +1,7 @@
 """The folder of checkpoints: one file per attempt, found again by the next attempt, removed when the trial has ended.
 
-Each attempt has a file of its own, so that one that has lost its lease cannot spoil the file of its successor.
+Each attempt has a file of its own, so that one that has lost its lease cannot spoil the file of its successor. Where
+the settings name a URL, the files lie in a folder of this host and are copied there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from service.config import Settings
+from workers.checkpoint_store import CheckpointStore
 
 _log = logging.getLogger(__name__)
 
@@ -24,21 +26,32 @@ _log = logging.getLogger(__name__)
 class CheckpointFolder:
     """Files of one worker's slots; the folder is made with the first file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+    def __init__(self, path: Path, store: CheckpointStore | None = None) -> None:
+        """Name it; with a store, what lies there is what other hosts find."""
+        self._path, self._store = path.absolute(), store
 
     @classmethod
     def of(cls, settings: Settings) -> CheckpointFolder:
         """The folder that the settings name, or `checkpoints` in the home of the instance."""
-        return cls(settings.checkpoint_dir or (settings.home or Path(".tangent")) / "checkpoints")
+        named, usual = settings.checkpoint_dir, (settings.home or Path(".tangent")) / "checkpoints"
+        if named is not None and "://" in named:
+            return cls(usual, CheckpointStore(named))
+        return cls(Path(named) if named else usual)
 
     def file(self, trial_id: int, attempt: int) -> Path:
         """Where an attempt writes."""
         return self._path / f"trial-{trial_id}-attempt-{attempt}.safetensors"
 
-    def describe(self, path: Path, step: int) -> dict[str, Any]:
-        """What the ledger keeps of a checkpoint."""
-        return {"host": socket.gethostname(), "path": str(path), "step": step}
+    def describe(self, path: Path, step: int) -> dict[str, Any] | None:
+        """What the ledger keeps of a checkpoint; None where it could not be copied, so that the last one stands."""
+        described = {"host": socket.gethostname(), "path": str(path), "step": step}
+        if self._store is None:
+            return described
+        try:
+            return {**described, "address": self._store.put(path)}
+        except OSError as error:
+            _log.warning("the checkpoint of step %d cannot be copied to the others' folder: %s", step, error)
+            return None
 
     def adopt(self, described: Mapping[str, Any] | None, path: Path) -> str:
         """Put an earlier attempt's checkpoint where this attempt's own will be.
@@ -52,18 +65,24 @@ class CheckpointFolder:
         """
         if described is None:
             return "no checkpoint was written before"
-        source = Path(str(described["path"]))
+        source = described.get("address") if self._store else None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            _link_or_copy(source, path)
+            if self._store is not None and source is not None:
+                self._store.get(source, path)
+            else:
+                source = described["path"]
+                _link_or_copy(Path(source), path)
         except OSError as error:
-            return f"the checkpoint {source} of {described['host']} cannot be read here: {error.strerror}"
+            return f"the checkpoint {source} of {described['host']} cannot be read here: {error.strerror or error}"
         return ""
 
     def remove(self, trial_id: int) -> None:
         """Delete the files of all attempts of a trial that lie in this folder."""
         _delete(self._path.glob(f"trial-{trial_id}-attempt-*.safetensors"))
+        if self._store is not None:
+            self._store.remove(f"trial-{trial_id}-attempt-")
 
     def remove_old(self, age: timedelta) -> None:
         """Delete files that were written so long ago: of trials that ended elsewhere, or while they waited."""
@@ -72,6 +91,8 @@ class CheckpointFolder:
             with contextlib.suppress(FileNotFoundError):  # another worker was quicker
                 if path.stat().st_mtime < oldest:
                     _delete([path])
+        if self._store is not None:
+            self._store.remove_old("trial-", age)
 
 
 def _delete(files: Iterable[Path]) -> None:
