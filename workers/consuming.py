@@ -64,5 +64,5 @@ class Consumption:
             consumer.add_task_queue(queue)
         else:
             consumer.cancel_task_queue(queue)
-        what = "takes hints of the queue %s again" if self._is_open else "drains; leaves hints of the queue %s to others"
+        what = "takes hints of the queue %s again" if self._is_open else "drains; leaves hints of queue %s to others"
         _log.info(what, queue)

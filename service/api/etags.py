@@ -1,4 +1,4 @@
-"""Entity tags of studies: the study's id and revision, so that whoever acts on what he has seen acts on what is there."""
+"""Entity tags of studies: id and revision, so that who acts on what he has seen acts on what is there."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _revision(
         return None
     found = _TAG.fullmatch(if_match)
     if found is None or int(found[1]) != study_id:
-        raise RevisionError(f'If-Match is no ETag of study {study_id}; they look like {etag_of(study_id, 42)}')
+        raise RevisionError(f"If-Match is no ETag of study {study_id}; they look like {etag_of(study_id, 42)}")
     return int(found[2])
 
 

@@ -28,8 +28,8 @@ def _styled(value: Any) -> Any:
         styled = CommentedMap({key: _styled(entry) for key, entry in value.items() if entry is not None})
         return _in_a_line(styled) if _is_short(value) else styled
     if isinstance(value, (list, tuple)):
-        styled = CommentedSeq([_styled(entry) for entry in value])
-        return _in_a_line(styled) if _is_short(value) else styled
+        listed = CommentedSeq([_styled(entry) for entry in value])
+        return _in_a_line(listed) if _is_short(value) else listed
     return value
 
 

@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
 from service.api.problems import MEDIA_TYPE
-from service.api.schemas import StudyFile
+from service.api.schemas import ReplicatesFile, SettingsFile, StudyFile
 from service.api.security import OPEN_PATHS
 from service.config import Settings
 
@@ -63,7 +63,7 @@ def _add_schemas(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (StudyFile, Problem):
+    for model in (StudyFile, SettingsFile, ReplicatesFile, Problem):
         schema = model.model_json_schema(ref_template=_TEMPLATE)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

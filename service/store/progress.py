@@ -15,7 +15,8 @@ def progress_of(connection: Connection, study_id: StudyId) -> list[dict[str, Any
     """Counts and the best value by arm and phase, for bars.
 
     Returns:
-        Rows of arm, phase, n_waiting, n_running, n_counted, n_failed, n_cancelled, n_diverged, best (validation endpoint or None).
+        Rows of arm, phase, n_waiting, n_running, n_counted, n_failed, n_cancelled, n_diverged, best (validation
+        endpoint or None).
     """
     statement = text("""
         SELECT a.name AS arm, t.phase,

@@ -65,7 +65,9 @@ def answer(
     return Response(text, code, headers, media_type="application/json")
 
 
-def study_answer(connection: Connection, study_id: int, model: type[StudyDetail] = StudyDetail, **more: Any) -> Response:
+def study_answer(
+    connection: Connection, study_id: int, model: type[StudyDetail] = StudyDetail, **more: Any
+) -> Response:
     """A study as it is now, with its ETag."""
     view = studies.show(connection, StudyId(study_id))
     headers = {"ETag": etag_of(study_id, view.row.revision)}
@@ -83,7 +85,8 @@ def _acting(study_id: int, act: Callable[[Connection], object]) -> Callable[[Con
 
 
 def _body(schema: type[BaseModel], description: str, *, is_required: bool = True) -> dict[str, Any]:
-    content = {kind: {"schema": schema.model_json_schema()} for kind in ("application/json", YAML_TYPES[0])}
+    reference = {"$ref": f"#/components/schemas/{schema.__name__}"}
+    content = {kind: {"schema": reference} for kind in ("application/json", YAML_TYPES[0])}
     return {"requestBody": {"required": is_required, "description": description, "content": content}}
 
 
