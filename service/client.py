@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
 
+from service.acting import Acting
 from service.errors import ServiceError
 
 _PING_S = 15.0
 """The server's pause between keep-alive comments; three missed ones are a broken connection."""
 _RETRIED = (502, 503, 504)
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+_ACT_PATIENCE_S = 60.0
+"""How long a request whose answer is lost is sent again."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Event:
 
     Attributes:
         revision: Grows by one with every event of the study.
-        kind: "submitted", "trials_added", "trial", "cell" or "study".
+        kind: "submitted", "trials_added", "trial", "cell", "study", "look", "settings", "requeue" or "control".
         created_at: ISO 8601, with its zone.
     """
 
@@ -33,7 +38,7 @@ class Event:
     created_at: str
 
 
-class Client:
+class Client(Acting):
     """One service. Every method raises ServiceError, with the service's own words, or why it could not be asked.
 
     Thread-safe; holds connections until `close`.
@@ -80,9 +85,9 @@ class Client:
         """A study with its progress, cells and ETA."""
         return self._get(f"/studies/{study_id}")
 
-    def cancel(self, study_id: int) -> dict[str, Any]:
-        """End a study; raises where it has ended already (status 409)."""
-        return self._json("POST", f"/studies/{study_id}/cancel")
+    def file(self, study_id: int, format: str = "yaml") -> str:  # noqa: A002
+        """The study file as it was frozen, as "yaml" or "json"."""
+        return self._send("GET", f"/studies/{study_id}/file", params={"format": format}).text
 
     def report(self, study_id: int) -> dict[str, Any]:
         """The comparison of the study's arms as far as its trials allow."""
@@ -177,7 +182,36 @@ class Client:
             headers, content = {"Content-Type": "application/yaml"}, study.encode()
         else:
             headers, content = {"Content-Type": "application/json"}, json.dumps(study, default=str).encode()
-        return self._json("POST", "/studies", params=params, content=content, headers=headers)
+        return self._once("/studies", params=params, content=content, headers=headers)
+
+    def act(
+        self, path: str, document: Mapping[str, Any] | None = None, *, params: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """POST something once: sent again with the same key where the answer was lost."""
+        return self._once(path, params=params or {}, headers={}, json=None if document is None else dict(document))
+
+    def change(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """PATCH or DELETE something, which does the same when it is sent again."""
+        response = self._send(method, path, **request)
+        answer: dict[str, Any] = response.json() if response.content else {}
+        return answer
+
+    def _once(self, path: str, *, headers: Mapping[str, str], **request: Any) -> dict[str, Any]:
+        """POST with a key of its own, again and again for a while where the service does not answer.
+
+        A service that was never reached is no reason to wait.
+        """
+        named = {**headers, "Idempotency-Key": str(uuid.uuid4())}
+        give_up_at, was_sent = time.monotonic() + _ACT_PATIENCE_S, False
+        for pause_s in _PAUSES_S:
+            try:
+                return self._json("POST", path, headers=named, **request)
+            except ServiceError as error:
+                was_sent = was_sent or not isinstance(error.__cause__, httpx.ConnectError)
+                if not (was_sent and _may_pass(error)) or time.monotonic() > give_up_at:
+                    raise
+            time.sleep(pause_s)
+        return self._json("POST", path, headers=named, **request)
 
     def _pages(self, path: str, key: str, filters: Mapping[str, str | None]) -> Iterator[dict[str, Any]]:
         params = {name: value for name, value in filters.items() if value is not None}
@@ -219,6 +253,11 @@ class Client:
 
 
 _END = Event(-1, "", {}, "")
+
+
+def _may_pass(error: ServiceError) -> bool:
+    """True where the same request may be answered a little later."""
+    return error.status is None or error.status in _RETRIED or str(error.problem.get("type")).endswith(":in-flight")
 
 
 def _parse_events(lines: Iterable[str]) -> Iterator[Event]:
