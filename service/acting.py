@@ -34,7 +34,9 @@ class Acting(ABC):
 
     def retry(self, study_id: int, number: int | None = None) -> dict[str, Any]:
         """Have a failed trial, or all that can be, wait again; the answer's `retried` lists them."""
-        return self.act(f"/studies/{study_id}/retry" if number is None else f"/studies/{study_id}/trials/{number}/retry")
+        return self.act(
+            f"/studies/{study_id}/retry" if number is None else f"/studies/{study_id}/trials/{number}/retry"
+        )
 
     def requeue(self, study_id: int, number: int) -> dict[str, Any]:
         """Take a running trial from its slot, to be run on from its last checkpoint."""
