@@ -17,12 +17,10 @@ from workers.check.config import CheckConfig
 from workers.check.errors import InfrastructureError, UsageError
 from workers.check.git import Repository
 from workers.check.packages import Package, dependencies, find_package
-from workers.check.workspace import Workspace
+from workers.check.workspace import Checkout, Workspace
 
 _VERSION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[^=\s]+$")
 _CLASS = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-_CACHES = ("XDG_CACHE_HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
-"""Where code is compiled on first use, by torch, Triton and adamp: each side gets folders of its own."""
 _BUILD_TIMEOUT_S = 900.0
 
 Progress = Callable[[str], None]
@@ -95,10 +93,8 @@ def prepare(
         return _installed(given, config, workspace, progress)
     if repository is None:
         raise AssertionError(f"{given.text} is looked up in a repository")
-    commit = None if given.text == "." else repository.commit_of(given.text)
-    revision = commit or repository.revision()
-    top = workspace.checkout(given.role, repository, commit)
-    return _checked_out(given, config, workspace, top, revision, progress)
+    checkout = workspace.checkout(given.role, repository, given.text)
+    return _checked_out(given, config, workspace, checkout, progress)
 
 
 def open_probe(source: Source, role: str, config: CheckConfig) -> Probe:
@@ -134,22 +130,22 @@ def _installed(given: Given, config: CheckConfig, workspace: Workspace, progress
     folder = workspace.empty(f"{given.role}-{config.name}")
     python = venvs.make_venv(folder / "venv")
     venvs.install(python, config.requirements, config.folder, own=given.text)
-    return Source(side, python, environment=_caches(folder), root=folder / "venv")
+    return Source(side, python, environment=_extensions(folder / "extensions"), root=folder / "venv")
 
 
 def _checked_out(
-    given: Given, config: CheckConfig, workspace: Workspace, top: Path, revision: str, progress: Progress
+    given: Given, config: CheckConfig, workspace: Workspace, checkout: Checkout, progress: Progress
 ) -> Source:
-    own = workspace.empty(f"{given.role}-{config.name}")
+    top, own = checkout.folder, workspace.empty(f"{given.role}-{config.name}")
     links = workspace.empty(f"{own.name}/links")
     module = config.optimizer.partition(":")[0]
     package = find_package(top, module.partition(".")[0], config.path, links)
-    environment = _caches(workspace.empty(f"{given.role}-caches"))
+    environment = _extensions(workspace.empty(f"{given.role}-extensions"))
     python = given.python or _interpreter(config, package, top, own, given, progress)
     if config.build:
         progress(f"{given.role}: building")
         _build(config.build, python, top, environment, given)
-    side = Side(given.text, config.optimizer, revision)
+    side = Side(given.text, config.optimizer, checkout.revision)
     return Source(side, python, (str(package.path),), environment, top)
 
 
@@ -164,8 +160,12 @@ def _interpreter(config: CheckConfig, package: Package, top: Path, own: Path, gi
     return python
 
 
-def _caches(folder: Path) -> dict[str, str]:
-    return {name: str(folder / "cache" / name.lower()) for name in _CACHES}
+def _extensions(folder: Path) -> dict[str, str]:
+    """A folder of the side's own for extensions that torch compiles on first use, because it keeps them by name only.
+
+    Other caches (Triton's, the compiler's, adamp's) go by the source's content, and may be shared.
+    """
+    return {"TORCH_EXTENSIONS_DIR": str(folder)}
 
 
 def _build(command: tuple[str, ...], python: str, top: Path, environment: Mapping[str, str], given: Given) -> None:

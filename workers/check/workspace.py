@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,18 @@ from workers.check.git import Repository
 _PREFIX, _LOCK, _ORIGIN = "tangent-check-", "lock", "worktrees-of"
 
 
+@dataclass(frozen=True)
+class Checkout:
+    """Code from git.
+
+    Attributes:
+        revision: The commit's id; of a working tree with changes shortened, with "-dirty".
+    """
+
+    folder: Path
+    revision: str
+
+
 class Workspace:
     """A context manager; what it makes lies in `folder` until it ends."""
 
@@ -27,7 +40,7 @@ class Workspace:
         """Name the folder that holds it; the system's for temporary files where none is given."""
         self._parent = Path(parent or tempfile.gettempdir())
         self._worktrees: list[tuple[Repository, Path]] = []
-        self._checkouts: dict[str, Path] = {}
+        self._checkouts: dict[str, Checkout] = {}
 
     def __enter__(self) -> Self:
         with interrupts.deferred():
@@ -46,18 +59,20 @@ class Workspace:
             shutil.rmtree(self.folder, ignore_errors=True)
             os.close(self._lock)
 
-    def checkout(self, name: str, repository: Repository, commit: str | None) -> Path:
-        """A commit as a worktree, or (None) a copy of the working tree as it is now, but for what git ignores.
+    def checkout(self, name: str, repository: Repository, ref: str) -> Checkout:
+        """A ref as a worktree, or (".") a copy of the working tree as it is now, but for what git ignores.
 
-        A second time the same folder is returned.
+        A second time the same is returned, wherever the ref has moved.
         """
         if name not in self._checkouts:
             path = self.folder / name
-            if commit is None:
+            if ref == ".":
+                revision = repository.revision()
                 _copy(repository, path)
             else:
-                self._add_worktree(repository, path, commit)
-            self._checkouts[name] = path
+                revision = repository.commit_of(ref)
+                self._add_worktree(repository, path, revision)
+            self._checkouts[name] = Checkout(path, revision)
         return self._checkouts[name]
 
     def _add_worktree(self, repository: Repository, path: Path, commit: str) -> None:

@@ -60,7 +60,7 @@ def test_the_working_tree_is_taken_with_changes_and_new_files_but_without_delete
 
 def test_edits_during_a_check_do_not_count(toybox: Toybox) -> None:
     with Workspace() as workspace:
-        top = workspace.checkout("candidate", Repository(toybox.folder), None)
+        top = workspace.checkout("candidate", Repository(toybox.folder), ".").folder
         toybox.replace(*MISTAKE)
         assert (top / "toy" / "__init__.py").read_text() == TOY
 
@@ -158,3 +158,14 @@ def test_a_side_can_have_an_interpreter_of_its_own(toybox: Toybox, tmp_path: Pat
     other.chmod(0o755)
     assert versions(toybox, baseline="HEAD", baseline_python=str(other)) == ("1.0", "1.0")
     assert (tmp_path / "used").read_text() == "used\n"
+
+
+def test_a_branch_that_moves_during_a_check_is_not_followed(toybox: Toybox) -> None:
+    first = toybox.git("rev-parse", "HEAD")
+    with Workspace() as workspace:
+        before = workspace.checkout("baseline", Repository(toybox.folder), "main")
+        toybox.replace(*MISTAKE)
+        toybox.commit()
+        after = workspace.checkout("baseline", Repository(toybox.folder), "main")
+    assert before == after
+    assert after.revision == first
