@@ -1,0 +1,89 @@
+"""Real Chromium on real pages: one browser for a session, one API process for a module, signed in by a link."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from service.store.database import Database
+from tests.integration.api.support import ApiProcess
+from tests.integration.conftest import engines_home, fresh_database, postgres, redis  # noqa: F401
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium from TANGENT_CHROMIUM or the PATH; a missing one is a failure, not a skip."""
+    path = os.environ.get("TANGENT_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path, (
+        "the browser tests need Chromium: install it (Debian: apt-get install chromium), or set TANGENT_CHROMIUM"
+    )
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def module_ledger(fresh_database: Callable[[], AbstractContextManager[str]]) -> Iterator[tuple[str, Database]]:  # noqa: F811
+    """A ledger for all tests of a module: (address, database)."""
+    with fresh_database() as url:
+        database = Database(url, application_name="tangent-tests")
+        yield url, database
+        database.close()
+
+
+@pytest.fixture(scope="module")
+def server(module_ledger: tuple[str, Database]) -> Iterator[ApiProcess]:
+    """The API with the dashboard on that ledger."""
+    process = ApiProcess(module_ledger[0])
+    yield process
+    process.stop()
+
+
+class Watched:
+    """A page that notes what must not happen: errors, messages on the console, violations, foreign requests."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page, self.problems = page, list[str]()
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on(
+            "console", lambda m: self.problems.append(f"console: {m.text}") if m.type in ("error", "warning") else None
+        )
+        page.on(
+            "request", lambda r: None if r.url.startswith((origin, "data:", "blob:")) else self.problems.append(r.url)
+        )
+
+
+@pytest.fixture
+def signed_in(browser: Browser, server: ApiProcess) -> Iterator[Callable[..., Page]]:
+    """Open a path, signed in; options are those of a browser context. Fails at the end where a page had a problem."""
+    contexts, watched = [], []
+
+    def open_page(path: str, **options: object) -> Page:
+        context = browser.new_context(base_url=server.address, viewport={"width": 1440, "height": 900}, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        watched.append(Watched(page, server.address))
+        with server.client() as client:
+            link = client.login_link(path)
+        page.goto(link)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [problem for entry in watched for problem in entry.problems] == []
