@@ -21,18 +21,22 @@ def progress_line(view: Mapping[str, Any]) -> str:
     best = [row["best"] for row in view["progress"] if row["best"] is not None]
     value = f", best validation loss {number(min(best))}" if best else ""
     counts = view["counts"]
-    failed = f", {counts['n_fail']} failed" if counts["n_fail"] else ""
+    n_failed, n_cancelled = counts["n_fail"] - counts["n_cancelled"], counts["n_cancelled"]
+    failed = f", {n_failed} failed" if n_failed else ""
+    failed += f", {n_cancelled} cancelled" if n_cancelled else ""
     done = counts["n_complete"] + counts["n_pruned"]
     return f"{view['name']}: {view['state'].lower()}, {done} of {view['n_planned']} trainings{failed}{value}{left}"
 
 
-def bar(done: int, total: int, running: int, failed: int, width: int) -> Text:
-    """A bar with its count; running trials are lighter, failed ones are named."""
+def bar(done: int, total: int, running: int, failed: int, width: int, cancelled: int = 0) -> Text:
+    """A bar with its count; running trials are lighter, failed and cancelled ones are named."""
     full = min(width, round(width * done / total)) if total else 0
     busy = min(width - full, max(1, round(width * running / total))) if running and total else 0
     text = Text("█" * full, style="green") + Text("▒" * busy, style="cyan")
     text += Text("·" * (width - full - busy), style="dim")
     text += Text(f" {done}/{total}")
+    if cancelled:
+        text += Text(f" {cancelled} cancelled", style="dim")
     return text + Text(f" {failed} failed", style="red") if failed else text
 
 
@@ -63,4 +67,4 @@ def _arm_rows(study: Mapping[str, Any], bar_width: int) -> Iterable[list[Rendera
 def _phase_bar(row: Mapping[str, Any] | None, total: int, width: int) -> Text:
     if row is None:
         return bar(0, total, 0, 0, width)
-    return bar(row["n_counted"], total, row["n_running"], row["n_failed"], width)
+    return bar(row["n_counted"], total, row["n_running"], row["n_failed"], width, row["n_cancelled"])

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service import backup_commands, bars, launch, optuna_commands, render, report_commands, watching
+from service import backup_commands, bars, control_commands, launch, optuna_commands, render, report_commands, watching
 from service.client import Client
 from service.config import load_settings
 from service.demo import run_demo
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(report_commands.app)
 app.add_typer(optuna_commands.app)
 app.add_typer(backup_commands.app)
+app.add_typer(control_commands.app)
 
 
 def tell(text: str) -> None:

@@ -197,12 +197,13 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     if not rows:
         return Text("No studies yet. Write a study file with: tangent init")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("id", "name", "workload", "state", "finished", "running", "waiting", "failed"):
+    for column in ("id", "name", "workload", "state", "finished", "running", "waiting", "failed", "cancelled"):
         table.add_column(column)
     for row in rows:
         counts = row["counts"]
-        done = counts["n_complete"] + counts["n_pruned"]
-        numbers = [str(x) for x in (done, counts["n_running"], counts["n_waiting"], counts["n_fail"])]
+        done, n_failed = counts["n_complete"] + counts["n_pruned"], counts["n_fail"] - counts["n_cancelled"]
+        listed = (done, counts["n_running"], counts["n_waiting"], n_failed, counts["n_cancelled"])
+        numbers = [str(x) for x in listed]
         table.add_row(str(row["id"]), row["name"], row["workload"], row["state"].lower(), *numbers)
     return table
 
