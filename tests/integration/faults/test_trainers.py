@@ -40,19 +40,30 @@ OPTIONS = {"epochs": 3, "step_s": 0.06}
 
 
 class Pair:
-    """Two workers of one slot each, of which either may be killed."""
+    """Two workers of one slot each, of which either may be killed; they share checkpoints at a URL and no folder."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         service.coordinator()
-        self._workers = [service.start("workers", "--queues", "cpu") for _ in range(2)]
+        self._n_started = 0
+        self._workers = [self._start() for _ in range(2)]
 
-    def complete(self) -> None:
-        """Replace those that were killed; return when both serve."""
+    def _start(self) -> Program:
+        self._n_started += 1
+        folder = self._service.folder
+        places = {"HOME": folder / f"home-{self._n_started}", "CHECKPOINT_DIR": f"file://{folder}/shared"}
+        return self._service.start("workers", "--queues", "cpu", **{f"TANGENT_{k}": str(v) for k, v in places.items()})
+
+    def complete(self, ledger: Database) -> None:
+        """Replace those that were killed; return when the slots of both have been seen to train."""
         self._workers = [one for one in self._workers if one.is_running]
-        self._workers += [self._service.start("workers", "--queues", "cpu") for _ in range(2 - len(self._workers))]
+        self._workers += [self._start() for _ in range(2 - len(self._workers))]
         for worker in self._workers:
             worker.wait_for_line("serving cpu with 1 slots")
+        study_id = submit(ledger, study_of(50, options=OPTIONS))
+        wait_until(lambda: counts_of(ledger, study_id)["n_running"] == 2, "both slots at work")
+        cancel(ledger, study_id)
+        wait_until(lambda: counts_of(ledger, study_id)["n_running"] == 0, "both slots free")
 
     def worker_of(self, ledger: Database, trial: dict[str, Any]) -> Program:
         """The worker that executes a trial."""
@@ -68,15 +79,15 @@ def running_pair(shared_service: Service) -> Pair:
 
 
 @pytest.fixture
-def pair(running_pair: Pair) -> Pair:
-    running_pair.complete()
+def pair(running_pair: Pair, shared_ledger: Database) -> Pair:
+    running_pair.complete(shared_ledger)
     return running_pair
 
 
 @pytest.fixture(scope="module")
 def undisturbed(running_pair: Pair, shared_ledger: Database) -> dict[str, list[Any]]:
     """By workload: what the trial of `start_trial` gives when it is left alone."""
-    running_pair.complete()
+    running_pair.complete(shared_ledger)
     studies = {name: submit(shared_ledger, study_of(workload=name, options=OPTIONS)) for name in (SLOW, LEAKING)}
     results = {}
     for name, study_id in studies.items():
