@@ -33,10 +33,11 @@ down: $(VENV)/.runtime
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-## make test-long  also adamp's plain path, its C under sanitizers, by zig and on ARM, its GPU kernels interpreted (400 MB)
+## make test-long  also a soak of 5 minutes, adamp's plain path, its C under sanitizers, by zig and on ARM, its GPU kernels interpreted (400 MB)
 test-long: test
 	ADAMP_PATH=torch $(BIN)/python -m pytest tests/unit/adamp -k 'not native' $(ARGS)
 	PYTHON=$(BIN)/python bash tests/native/sanitize.sh
+	TANGENT_TEST_SOAK_S=300 $(BIN)/python -m pytest tests/integration/faults/test_soak.py -s $(ARGS)
 	$(PIP) 'triton==3.9.0; sys_platform == "linux"' && $(BIN)/python -m pytest tests/unit/adamp/test_triton.py $(ARGS)
 	$(PIP) ziglang==0.17.0 && $(BIN)/python -m pytest tests/native/test_installing.py $(ARGS)
 	PYTHON=$(CURDIR)/$(BIN)/python sh tests/native/compare_processors.sh
