@@ -1,5 +1,8 @@
 """Which trial a slot gets."""
 
+import random
+from collections import Counter
+
 from sqlalchemy import text
 
 from service.store.leases import finish_trial
@@ -30,6 +33,19 @@ def test_studies_of_one_priority_share_by_running_over_weight(ledger):
     claimed = [claim_one(ledger).study_id for _ in range(8)]
     assert (claimed.count(one), claimed.count(three)) == (2, 6)
     assert claimed[:2] == [one, three]  # at a tie the older study
+
+
+def test_running_slots_keep_the_ratio_of_the_weights_whichever_trial_ends(ledger):
+    one, three = add_study(ledger, 40), add_study(ledger, 90, columns={"weight": 3.0})
+    running, chance = [claim_one(ledger) for _ in range(8)], random.Random(0)
+    for _ in range(60):
+        counts = Counter(trial.study_id for trial in running)
+        assert counts == {one: 2, three: 6}
+        ended = running.pop(chance.randrange(8))
+        with ledger.transaction() as connection:
+            assert finish_trial(connection, ended.trial_id, ended.attempt, FINISHED)
+        running.append(claim_one(ledger))
+    assert_consistent(ledger)
 
 
 def test_a_finished_trial_frees_its_study_share(ledger):
