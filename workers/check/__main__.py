@@ -55,6 +55,15 @@ def check(
     change_expected: Annotated[
         bool, typer.Option("--behaviour-change-expected", help="Acknowledge that results differ from the baseline's.")
     ] = False,
+    nightly: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Compare with the last release; FILE keeps the training pairs of all nights."
+        ),
+    ] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Plant bugs into adamp, and see which layer catches each.")
+    ] = False,
     baseline_python: Annotated[str | None, typer.Option(metavar="PYTHON", help="The baseline's interpreter.")] = None,
     candidate_python: Annotated[str | None, typer.Option(metavar="PYTHON", help="The candidate's.")] = None,
     pyproject: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the configuration stands.")] = None,
@@ -73,6 +82,8 @@ def check(
     """Parse, check, report; the exit code is the verdict's."""
     if upload:
         raise typer.BadParameter("`tangent check --upload` does that; this program knows no service")
+    if self_test:
+        raise typer.Exit(_self_test(seed))
     call = Call(
         Path.cwd(),
         baseline=baseline,
@@ -88,6 +99,7 @@ def check(
         is_bisect=bisect,
         is_change_expected=change_expected,
         event=github_event,
+        nightly=nightly,
     )
     outcome, error = check_all(call, _tell, _show)
     if error is not None:
@@ -96,6 +108,20 @@ def check(
         if path is not None:
             _write(path, make(outcome))
     raise typer.Exit(outcome.exit_code)
+
+
+def _self_test(seed: int) -> int:
+    """Exit code 0 where every plant trips the layer named for it, and no refactor any."""
+    from workers.check.selftest import self_test
+
+    outcomes = list(self_test(None, [seed], _tell))
+    wrong = [outcome for outcome in outcomes if not outcome.is_right]
+    for outcome in wrong:
+        out.print(
+            f"{outcome.name}: expected {outcome.expected or 'no layer'}, got {outcome.layer or 'none'}", markup=False
+        )
+    out.print(f"{len(outcomes) - len(wrong)} of {len(outcomes)} plants were judged right")
+    return ExitCode.FAIL if wrong else ExitCode.PASS
 
 
 def _layers(text: str | None) -> tuple[Layer, ...] | None:

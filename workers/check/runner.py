@@ -32,7 +32,7 @@ class Plan:
     Attributes:
         layers: Those that run; the others are skipped because they were not asked for.
         acknowledged: How a change of behaviour was acknowledged, or "".
-        command: The command line that repeats the check, without --layers.
+        command: The command line that repeats the check, without --seed and --layers.
     """
 
     config: CheckConfig
@@ -114,7 +114,7 @@ def _run_layer(plan: Plan, layer: Layer, baseline: Probe, candidate: Probe, prog
         result = LayerResult(layer, (_broken(layer, error, baseline),))
     if plan.acknowledged and plan.config.reference is None:
         result = with_acknowledgement(result)
-    command = f"{plan.command} --layers {layer.value}"
+    command = f"{plan.command} --seed {plan.seed} --layers {layer.value}"
     findings = tuple(replace(finding, command=finding.command or command) for finding in result.findings)
     return replace(result, findings=findings, duration_s=round(time.monotonic() - started, 2))
 

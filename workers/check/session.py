@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.domain.checks import Check, Layer
@@ -14,6 +14,7 @@ from workers.check.baselines import default_baseline
 from workers.check.config import CheckConfig, read_config_file, read_configs
 from workers.check.errors import CheckError, UsageError
 from workers.check.git import Repository
+from workers.check.nightly import add_night, read_history, write_history
 from workers.check.output.document import Outcome, exit_code
 from workers.check.runner import Plan, run_check
 from workers.check.selection import select_configs
@@ -31,6 +32,7 @@ class Call:
         baseline: None takes the one that suits, see `default_baseline`.
         layers: None takes those of the configuration.
         event: GitHub's event file.
+        nightly: The file that keeps the pairs of all nights; None where this is no nightly check.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Call:
     is_bisect: bool = False
     is_change_expected: bool = False
     event: Path | None = None
+    nightly: Path | None = None
 
 
 def check_all(call: Call, progress: Progress, done: Callable[[Check], None]) -> tuple[Outcome, CheckError | None]:
@@ -77,16 +80,20 @@ def check_all(call: Call, progress: Progress, done: Callable[[Check], None]) -> 
 def _checks(call: Call, progress: Progress) -> Iterator[Check]:
     folder = call.folder
     known = read_configs(folder) if call.pyproject is None else read_config_file(call.pyproject)
-    optimizer = call.optimizer or (call.candidate if Given("candidate", call.candidate).is_class else None)
-    configs = select_configs(known, folder, name=call.config, optimizer=optimizer)
     candidate = Given("candidate", call.candidate, call.candidate_python)
+    optimizer = call.optimizer or (call.candidate if candidate.is_class else None)
+    configs = select_configs(known, folder, name=call.config, optimizer=optimizer)
     needs_git = candidate.is_git or call.baseline is None or Given("baseline", call.baseline).is_git
     repository = Repository.around(folder) if needs_git else None
     baseline = Given("baseline", _baseline(call, repository, progress), call.baseline_python)
     acknowledged = acknowledged_by(baseline, candidate, repository, flag=call.is_change_expected, event=call.event)
     with Workspace() as workspace:
         for config in configs:
-            yield _check(call, config, (baseline, candidate), workspace, repository, acknowledged, progress)
+            baseline_source, candidate_source = (
+                prepare(given, config, workspace, repository, progress) for given in (baseline, candidate)
+            )
+            plan = _plan(call, config, baseline_source, candidate_source, acknowledged)
+            yield _run(call, plan, lambda text, name=config.name: progress(f"{name}: {text}"))  # type: ignore[misc]
 
 
 def _baseline(call: Call, repository: Repository | None, progress: Progress) -> str:
@@ -94,28 +101,42 @@ def _baseline(call: Call, repository: Repository | None, progress: Progress) -> 
         return call.baseline
     if repository is None:
         raise UsageError(f"{call.candidate} is in no repository: name what to compare it with, by --baseline")
-    found = default_baseline(repository, call.candidate, is_nightly=False)
+    found = default_baseline(repository, call.candidate, is_nightly=call.nightly is not None)
     progress(f"baseline: {found.commit[:12]}, {found.why}")
     return found.commit
 
 
-def _check(
-    call: Call,
-    config: CheckConfig,
-    sides: tuple[Given, Given],
-    workspace: Workspace,
-    repository: Repository | None,
-    acknowledged: str,
-    progress: Progress,
-) -> Check:
-    baseline, candidate = (prepare(given, config, workspace, repository, progress) for given in sides)
-    words = ["--baseline", _again(baseline), "--candidate", _again(candidate)]
-    words += ["--config", config.name] if call.optimizer is None and not sides[1].is_class else []
-    words += ["--optimizer", call.optimizer] if call.optimizer else []
-    command = shlex.join(["tangent", "check", *words, "--seed", str(call.seed)])
+def _plan(call: Call, config: CheckConfig, baseline: Source, candidate: Source, acknowledged: str) -> Plan:
     layers = config.layers if call.layers is None else call.layers
-    plan = Plan(config, baseline, candidate, call.seed, layers, acknowledged, command)
-    return run_check(plan, lambda text: progress(f"{config.name}: {text}"))
+    command = _command(call, config, baseline, candidate)
+    return Plan(config, baseline, candidate, call.seed, layers, acknowledged, command)
+
+
+def _command(call: Call, config: CheckConfig, baseline: Source, candidate: Source) -> str:
+    """The command line that repeats the check of one optimizer, without --seed and --layers."""
+    words = ["tangent", "check", "--baseline", _again(baseline), "--candidate", _again(candidate)]
+    if call.optimizer is not None:
+        words += ["--optimizer", call.optimizer]
+    elif call.config is not None or not _is_class(candidate):
+        words += ["--config", config.name]
+    words += ["--pyproject", str(call.pyproject)] if call.pyproject is not None else []
+    return shlex.join([*words, *(["--behaviour-change-expected"] if call.is_change_expected else [])])
+
+
+def _run(call: Call, plan: Plan, progress: Progress) -> Check:
+    if call.nightly is None:
+        return run_check(plan, progress)
+    history = read_history(call.nightly, plan.baseline.side.revision)
+    config = plan.config.model_copy(update={"anytime": True})
+    seed = plan.seed + len(history.of(config.name))  # no night repeats another's
+    check = run_check(replace(plan, config=config, seed=seed), progress)
+    history, check = add_night(history, check, config.margins.model_dump())
+    write_history(call.nightly, history)
+    return check
+
+
+def _is_class(source: Source) -> bool:
+    return Given("candidate", source.side.given).is_class
 
 
 def _again(source: Source) -> str:
