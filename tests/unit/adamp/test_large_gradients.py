@@ -94,3 +94,12 @@ def test_a_weight_whose_norm_float32_cannot_hold_is_not_projected(optimizer, hyp
     subject.step()
     assert subject.diagnostics()[0, 0].decision is Decision.NONE
     assert param.detach().isfinite().all()
+
+
+@every_path
+def test_neither_is_an_orthogonal_pair_of_which_both_norms_are_too_large(fused):
+    param = torch.nn.Parameter(torch.tensor([[2e19, 0.0], [2e19, 0.0]]))
+    subject = SGDP([param], lr=0.1, fused=fused)
+    param.grad = torch.tensor([[0.0, 2e19], [0.0, 2e19]])
+    subject.step()
+    assert subject.diagnostics()[0, 0].decision is Decision.NONE
