@@ -1,0 +1,26 @@
+"""An index from which the best value of each arm, and the best trials of a cell, can be read.
+
+Revision: 0003
+Revises: 0002
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index(
+        op.f("ix_trials_best"),
+        "trials",
+        ["cell_id", "phase", "value"],
+        postgresql_where=sa.text("outcome IN ('finished', 'pruned')"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_trials_best"), table_name="trials")
