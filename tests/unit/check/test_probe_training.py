@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+import adamp
 from workers.check.errors import UsageError
 from workers.check.probe.networks import NETWORKS
 from workers.check.probe.session import maker
@@ -149,6 +150,23 @@ def test_no_validation_image_is_trained_on_and_epochs_are_orders_of_the_rest():
         assert not set(order.flatten().tolist()) & set(validation.tolist())
         epoch = order[:22].flatten().tolist()
         assert len(set(epoch)) == len(epoch)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_network_has_weights_on_both_sides_of_delta(name):
+    made = []
+
+    def make(params, **given):
+        made.append(adamp.AdamP(params, **given))
+        return made[-1]
+
+    train(make, start(name, n_seeds=1, n_steps=60, overrides={"lr": 0.01}))
+    names = list(NETWORKS[name].shapes)
+    found = {names[place]: shown for (_, place), shown in made[0].diagnostics().items()}
+    before_norms, head = [name for name in names if name in ("hidden1", "conv1", "hidden2", "conv2")], found["head"]
+    assert [found[weight].share_projected for weight in before_norms] == [1.0, 1.0]
+    assert found[before_norms[0]].n_projected_channel == found[before_norms[1]].n_projected_layer == 60
+    assert head.share_projected < 0.2
 
 
 def test_an_unknown_workload_is_refused_with_the_known_ones():
