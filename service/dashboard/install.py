@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.dashboard.access import is_page
-from service.dashboard.routes import errors, session
+from service.dashboard.routes import errors, session, studies
 from service.dashboard.sessions import Sessions
 
 _PROBLEM = b"application/problem+json"
@@ -20,7 +20,7 @@ def install(app: FastAPI, token: str) -> Sessions:
     """Add the pages; the middleware is the application's to put in its place."""
     sessions = Sessions(token)
     app.state.sessions = sessions
-    for module in (session,):
+    for module in (session, studies):
         app.include_router(module.router)
     return sessions
 

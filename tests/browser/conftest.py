@@ -24,15 +24,17 @@ FLAGS = (
 )
 
 
+def chromium_path() -> str:
+    """TANGENT_CHROMIUM, else Chromium from the PATH; a missing one is a failure, not a skip."""
+    path = os.environ.get("TANGENT_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path, "browser tests need Chromium: install it (Debian: apt-get install chromium), or set TANGENT_CHROMIUM"
+    return path
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium from TANGENT_CHROMIUM or the PATH; a missing one is a failure, not a skip."""
-    path = os.environ.get("TANGENT_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    assert path, (
-        "the browser tests need Chromium: install it (Debian: apt-get install chromium), or set TANGENT_CHROMIUM"
-    )
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        launched = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
         yield launched
         launched.close()
 

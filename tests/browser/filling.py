@@ -49,7 +49,7 @@ _TRIALS = """
     INSERT INTO trials (study_id, cell_id, number, cell_number, phase, config, seed_index, seed, optimizer, params,
                         sort_key, state, outcome, value, test_value, metrics, n_steps, duration_s, cpu_s, is_told,
                         attempt, created_at, started_at, finished_at)
-    SELECT :study_id, cell_id, number, i, phase, config, seed_index, number * 7 + 1, optimizer,
+    SELECT :study_id, cell_id, number, i, phase, config, seed_index, (replicate * {n_cell} + i) * 7 + 1, optimizer,
            jsonb_build_object('lr', 10 ^ (-4 + 3 * u_lr), 'weight_decay', 10 ^ (-4 + 4 * u_wd))
                || CASE WHEN optimizer LIKE '%P' THEN jsonb_build_object('delta', 10 ^ (-2 + 2 * u_delta),
                                                                         'wd_ratio', 10 ^ (-2 + 2 * u_ratio))

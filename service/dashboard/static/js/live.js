@@ -13,7 +13,7 @@ const say = (text, kind) => {
   if (box.textContent !== text) box.textContent = text;
   box.className = `live ${kind}`;
 };
-const now = () => new Date().toLocaleTimeString();
+const now = () => new Date().toTimeString().slice(0, 8);
 
 function soon() {
   gathering ??= setTimeout(() => { gathering = null; reload(); }, GATHER_MS);

@@ -59,7 +59,7 @@ function replace(part, text) {
 
 function stale(part, error) {
   if (part.dataset.loadedAt || part.dataset.shown !== undefined) {
-    const since = part.dataset.loadedAt ? new Date(part.dataset.loadedAt).toLocaleTimeString() : "the page was loaded";
+    const since = part.dataset.loadedAt ? new Date(part.dataset.loadedAt).toTimeString().slice(0, 8) : "the page was loaded";
     part.dataset.stale = `as of ${since}: ${error.message}`;
     return;
   }
