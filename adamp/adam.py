@@ -12,7 +12,8 @@ from adamp.base import EXECUTION, TangentOptimizer
 from adamp.diagnostics import StepRecord
 from adamp.native import Columns, Hyper
 
-_STATE = (itemgetter("exp_avg"), itemgetter("exp_avg_sq"), itemgetter("step"))
+_STATE_NAMES = ("exp_avg", "exp_avg_sq", "step")
+_STATE = tuple(map(itemgetter, _STATE_NAMES))
 
 
 class AdamP(TangentOptimizer):
@@ -65,6 +66,7 @@ class AdamP(TangentOptimizer):
     Source: Heo et al., ICLR 2021 (arXiv:2006.08217), algorithm 2; checked against the authors' package 0.3.0.
     """
 
+    state_names = _STATE_NAMES
     hyperparameters: ClassVar[tuple[str, ...]] = (
         "lr",
         "betas",

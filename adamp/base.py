@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from operator import is_
 from typing import Any, ClassVar, overload
 
 import torch
@@ -15,7 +16,10 @@ from adamp.checks import check_gradients, check_hyperparameters, check_names, ch
 from adamp.diagnostics import ParameterDiagnostics, StepRecord, new_record, read_record
 from adamp.dispatch import choose_path
 from adamp.functional import arithmetic_dtype
+from adamp.hooks import with_hooks_when_heard
 from adamp.native import Columns, Hyper, Plan
+
+_Work = tuple[list[Tensor], list[Tensor]]  # parameters and their gradients
 
 EXECUTION: dict[str, Any] = {"fused": None, "capturable": False, "differentiable": False, "deterministic": False}
 """Arguments that say how a step is computed and not what, with their defaults."""
@@ -25,6 +29,7 @@ class TangentOptimizer(Optimizer):
     """Base of AdamP, SGDP and SGDW; a subclass names its hyperparameters and computes one group's step."""
 
     hyperparameters: ClassVar[tuple[str, ...]]
+    state_names: ClassVar[tuple[str, ...]]  # in the order of `Columns`
 
     # Diagnostics lie outside `state`: a checkpoint then holds what the next step depends on and nothing else,
     # and stays exchangeable with torch.optim's. Copies and unpickled optimizers start with none.
@@ -34,8 +39,11 @@ class TangentOptimizer(Optimizer):
     # needed, and what they hold has no influence on results.
     _plans: dict[tuple[int, str, bool | None], Plan | None]
 
+    # The state's dicts as they were when every group's plan had noted its tensors; None while one has not.
+    _noted: list[dict[str, Any]] | None
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
-        self._records, self._plans = {}, {}
+        self._records, self._plans, self._noted = {}, {}, None
         given = {name: value for name, value in defaults.items() if not is_missing(value)}
         check_hyperparameters(type(self).__name__, given)
         super().__init__(params, defaults)
@@ -43,7 +51,7 @@ class TangentOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.setdefault("_records", {})
-        self._plans = {}
+        self._plans, self._noted = {}, None
         for group in self.param_groups:
             for name in self.hyperparameters:
                 group.setdefault(name, self.defaults.get(name, EXECUTION.get(name)))
@@ -60,6 +68,7 @@ class TangentOptimizer(Optimizer):
             check_names(name, param_group, self.hyperparameters)
             check_hyperparameters(name, {**self.defaults, **param_group})
         super().add_param_group(param_group)
+        self._noted = None
         try:
             check_parameters(name, param_group["params"], param_group.get("channel_dim"))
             for device in {param.device.type for param in param_group["params"]}:
@@ -82,6 +91,7 @@ class TangentOptimizer(Optimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
+    @with_hooks_when_heard
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Perform one optimization step.
 
@@ -98,12 +108,10 @@ class TangentOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with torch.no_grad():
-            work = [_with_gradients(group["params"]) for group in self.param_groups]
-            for params, grads in work:
-                check_gradients(type(self).__name__, params, grads)
-            for index, (group, (params, grads)) in enumerate(zip(self.param_groups, work, strict=True)):
-                self._step_group(index, group, params, grads)
+        work = [_with_gradients(group["params"]) for group in self.param_groups]
+        if not self._repeat(work):
+            with torch.no_grad():
+                self._step_anew(work)
         return loss
 
     def diagnostics(self) -> dict[tuple[int, int], ParameterDiagnostics]:
@@ -144,6 +152,42 @@ class TangentOptimizer(Optimizer):
     ) -> None:
         """Update `params`, all of `group`, in plain torch."""
 
+    def _repeat(self, work: list[_Work]) -> bool:
+        """Step natively what the last step did, if all that its tables rest on still holds; else change nothing."""
+        if self._noted is None or torch.compiler.is_compiling():
+            return False
+        # By identity: to look up each parameter would hash it, which takes longer than all else here.
+        if len(self._noted) != len(self.state) or not all(map(is_, self.state.values(), self._noted)):
+            return False
+        steps = []
+        for index, (group, (params, grads)) in enumerate(zip(self.param_groups, work, strict=True)):
+            if not params:
+                continue
+            plan = self._plans.get((index, "cpu", group["fused"]))
+            if plan is None or not plan.repeats(params, grads, self._state_keys(group), group.get("channel_dim")):
+                return False
+            steps.append((plan, params, group))
+        for plan, params, group in steps:
+            plan.repeat(params, self._read_hyper(group))
+        return True
+
+    def _note(self, work: list[_Work]) -> None:
+        """Let the next step repeat this one, where it was native."""
+        for index, (group, (params, _)) in enumerate(zip(self.param_groups, work, strict=True)):
+            plan = self._plans.get((index, "cpu", group["fused"]))
+            if plan is not None and params:
+                keys = self._state_keys(group)
+                plan.remember(params, [self.state[p] for p in params] if keys else [], keys, group.get("channel_dim"))
+        self._noted = list(self.state.values())
+
+    def _step_anew(self, work: list[_Work]) -> None:
+        for params, grads in work:
+            check_gradients(type(self).__name__, params, grads)
+        for index, (group, (params, grads)) in enumerate(zip(self.param_groups, work, strict=True)):
+            self._step_group(index, group, params, grads)
+        if not torch.compiler.is_compiling():
+            self._note(work)
+
     def _step_group(self, index: int, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         """Update `params`, all of `group`, by the fastest path that takes each."""
         state = self._columns(params, group)
@@ -155,6 +199,9 @@ class TangentOptimizer(Optimizer):
             params, grads = [params[i] for i in left], [grads[i] for i in left]
             state = Columns(*([column[i] for i in left] if column else column for column in state))
         self._step_plain(group, params, grads, state, [self._record(param) for param in params])
+
+    def _state_keys(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return () if group.get("momentum") == 0 else self.state_names
 
     def _read_hyper(self, group: dict[str, Any]) -> Hyper:
         """The hyperparameters of `group`, without waiting for a learning rate that lies on a GPU."""
@@ -186,9 +233,9 @@ class TangentOptimizer(Optimizer):
         return self._records[param]
 
 
-def _with_gradients(params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _with_gradients(params: list[Tensor]) -> _Work:
     """The parameters that have a gradient, and these."""
     grads = [param.grad for param in params]
-    if any(grad is None for grad in grads):
+    if type(None) in map(type, grads):
         params = [param for param, grad in zip(params, grads, strict=True) if grad is not None]
     return params, [grad for grad in grads if grad is not None]

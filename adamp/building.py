@@ -112,7 +112,11 @@ def _cache_folder() -> Path:
 
 
 def _compile_and_link(command: list[str], extra_flags: tuple[str, ...], folder: Path) -> Path:
-    units: list[tuple[str, str, tuple[str, ...]]] = [("step.c", "step", ()), ("kernels.c", "generic", ())]
+    units: list[tuple[str, str, tuple[str, ...]]] = [
+        ("step.c", "step", ()),
+        ("addresses.c", "addresses", ()),
+        ("kernels.c", "generic", ()),
+    ]
     if platform.machine().lower() in ("x86_64", "amd64"):
         units += [("kernels.c", name, flags) for name, flags in _X86_SETS.items()]
     with ThreadPoolExecutor() as pool:

@@ -19,6 +19,8 @@ _NO_STATE = Columns([], [], [])
 class _MomentumOptimizer(TangentOptimizer):
     """Momentum state, shared by SGDP and SGDW."""
 
+    state_names = ("momentum_buffer",)
+
     def _columns(self, params: list[Tensor], group: dict[str, Any]) -> Columns:
         if group["momentum"] == 0:
             return _NO_STATE

@@ -14,16 +14,21 @@
 #ifndef ADAMP_ENGINE_H
 #define ADAMP_ENGINE_H
 
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
     CHUNK = 1024,       /* elements that go through all stages while they lie in the first-level cache */
-    ITEM = 16384,       /* elements of one unit of work; a smaller tensor is decided at once, in the cache */
-    ROW_MAX = 16384,    /* longest row whose direction u is kept until the row's statistics are complete */
-    LOG_SHARE = 128,     /* an item may log one in so many elements; when that is not enough it stops guessing */
+    HELD = 16384,       /* a tensor of so many elements is decided at once, its direction u held in the cache */
+    ITEM = 65536,       /* most elements of one unit of work; a place in it fits 16 bits */
+    ROW_MAX = HELD,     /* longest row whose direction u is held until the row's statistics are complete */
+    GATHERED = 64,      /* rows whose square roots and divisions are taken together */
+    LOG_SHARE = 512,    /* an item may log one in so many elements; when that is not enough it stops guessing */
     WAVE = 1 << 19,     /* elements after which the tensors swept so far are finished, while the cache has them */
 };
+
+#define EXPORT __attribute__((visibility("default")))
 
 enum dtype { F32 = 0, F64 = 1, BF16 = 2, F16 = 3 };
 enum decision { NONE = 0, CHANNEL = 1, LAYER = 2 };
@@ -84,17 +89,17 @@ struct item {
     struct job *job;
     int64_t begin, end;       /* elements (FLAT, SEGMENTS), rows (ROWS), channels (PANELS) */
     int64_t row;              /* SEGMENTS */
-    int64_t raw_from;         /* ROWS: elements from here on were not written */
+    int64_t raw_from;         /* elements of the tensor from here on were not written */
     double sums[N_STATISTICS];
     double max_cos;
-    int64_t n_logged;
+    int64_t n_logged, log_room;
     uint16_t *log_at;         /* place in the item */
     float *log_value;         /* w1 there */
 };
 
 struct scratch {
-    _Alignas(64) char direction[ROW_MAX * sizeof(float)];
-    _Alignas(64) double grad[CHUNK], weight[CHUNK], each[CHUNK], rows[CHUNK * N_STATISTICS];
+    _Alignas(64) char direction[HELD * sizeof(float)];
+    _Alignas(64) double grad[CHUNK], weight[CHUNK], each[CHUNK], rows[(CHUNK + GATHERED) * N_STATISTICS];
 };
 
 struct kernels {
@@ -104,7 +109,36 @@ struct kernels {
 
 extern const struct kernels adamp_kernels_generic, adamp_kernels_avx2, adamp_kernels_avx512;
 
-/* Take a row's statistics into the item's sums and note its coefficient. */
-void adamp_absorb_row(struct item *item, int64_t channel, const double *row);
+/* Written so that a NaN norm stays NaN. */
+static inline double at_least(double norm, double eps) { return norm < eps ? eps : norm; }
+
+/* A norm beyond the arithmetic's range tells no angle: divided by it, every cosine would be 0 and be projected. */
+static inline double abs_cos(const double *s, double eps)
+{
+    const double cos = fabs(s[GW]) / at_least(sqrt(s[GG]), eps) / at_least(sqrt(s[WW]), eps);
+    return isinf(s[GG] + s[WW]) ? NAN : cos;
+}
+
+static inline double max_keeping_nan(double a, double b) { return b > a || b != b ? b : a; }
+
+/* What turns w.u and |w| into a row's or tensor's coefficient: kappa where projected weights come from w1, else what
+ * replaces the decay in w - (decay w + s u). */
+struct projection {
+    double eps, step_size, base, divisor;
+};
+
+static inline struct projection projection_of(const struct job *job)
+{
+    const double decay = job->k.decay, ratio = job->hyper->wd_ratio, step_size = job->k.step_size;
+    if (job->is_two_stage)
+        return (struct projection){job->hyper->eps, step_size, decay * (1 - ratio), 1 - decay};
+    return (struct projection){job->hyper->eps, -step_size, decay * ratio, 1};
+}
+
+static inline double projection_coefficient(const struct projection *p, const double *s)
+{
+    const double norm = sqrt(s[WW]) + p->eps;
+    return (p->base + p->step_size * (s[WU] / (norm * norm))) / p->divisor;
+}
 
 #endif

@@ -56,6 +56,13 @@
 typedef float vector_f32 __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef double vector_f64 __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
 
+/* Fixed numbers of lanes, for sums across them; the compiler splits what is wider than the registers. */
+typedef float eight_f32 __attribute__((vector_size(32)));
+typedef double eight_f64 __attribute__((vector_size(64)));
+typedef double vector_8 __attribute__((vector_size(64)));
+typedef double vector_4 __attribute__((vector_size(32)));
+typedef double vector_2 __attribute__((vector_size(16)));
+
 #if VECTOR_BYTES == 16
 static inline vector_f32 root_f32(vector_f32 x)
 {
@@ -135,6 +142,32 @@ static void narrow_f16(int64_t n, const float *restrict from, uint16_t *restrict
         uint32_t special = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
         uint32_t half = size >= 0x47800000u ? special : size < (113u << 23) ? subnormal : normal;
         to[i] = (uint16_t)(half | sign);
+    }
+}
+
+/* The coefficients of `n` channels. Loops over arrays, so that the compiler makes vectors of roots and divisions. */
+static void set_coefficients(struct job *job, int64_t channel, int64_t n, const double *restrict rows)
+{
+    const struct projection p = projection_of(job);
+    double *restrict to = job->channel + channel;
+    for (int64_t r = 0; r < n; r++)
+        to[r] = projection_coefficient(&p, rows + r * N_STATISTICS);
+}
+
+/* Take the statistics of `n` channels into the item's. */
+static void absorb_rows(struct item *item, int64_t n, const double *restrict rows)
+{
+    const double eps = item->job->hyper->eps;
+    double cosines[GATHERED];
+    for (int64_t done = 0; done < n; done += GATHERED, rows += GATHERED * N_STATISTICS) {
+        const int64_t m = n - done < GATHERED ? n - done : GATHERED;
+        for (int64_t r = 0; r < m; r++)
+            cosines[r] = abs_cos(rows + r * N_STATISTICS, eps);
+        for (int64_t r = 0; r < m; r++) {
+            item->max_cos = max_keeping_nan(item->max_cos, cosines[r]);
+            for (int i = 0; i < N_STATISTICS; i++)
+                item->sums[i] += rows[r * N_STATISTICS + i];
+        }
     }
 }
 

@@ -10,9 +10,7 @@
 #include <xmmintrin.h>
 #endif
 
-#define EXPORT __attribute__((visibility("default")))
-
-enum { ABI = 1, MAX_THREADS = 256, WORTH_THREADS = 1 << 16 };
+enum { ABI = 2, MAX_THREADS = 256, WORTH_THREADS = 1 << 16 };
 
 enum { ISA_GENERIC = 0, ISA_AVX2 = 1, ISA_AVX512 = 2 };
 
@@ -46,37 +44,6 @@ static int64_t at_least_one(int64_t n) { return n > 0 ? n : 1; }
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* ---- the mathematics of a decision ---- */
-
-/* Written so that a NaN norm stays NaN. */
-static double at_least(double norm, double eps) { return norm < eps ? eps : norm; }
-
-/* A norm beyond the arithmetic's range tells no angle: divided by it, every cosine would be 0 and be projected. */
-static double abs_cos(const double *s, double eps)
-{
-    if (isinf(s[GG] + s[WW]))
-        return NAN;
-    return fabs(s[GW]) / at_least(sqrt(s[GG]), eps) / at_least(sqrt(s[WW]), eps);
-}
-
-static double max_keeping_nan(double a, double b) { return b > a || b != b ? b : a; }
-
-/* kappa where projected weights come from w1, else what replaces the decay in w - (decay w + s u). */
-static double projection_coefficient(const struct job *job, const double *s)
-{
-    const double norm = sqrt(s[WW]) + job->hyper->eps;
-    const double radial = job->k.step_size * (s[WU] / (norm * norm));
-    const double decay = job->k.decay, ratio = job->hyper->wd_ratio;
-    return job->is_two_stage ? (decay * (1 - ratio) + radial) / (1 - decay) : decay * ratio - radial;
-}
-
-void adamp_absorb_row(struct item *item, int64_t channel, const double *row)
-{
-    struct job *job = item->job;
-    item->max_cos = max_keeping_nan(item->max_cos, abs_cos(row, job->hyper->eps));
-    job->channel[channel] = projection_coefficient(job, row);
-    for (int i = 0; i < N_STATISTICS; i++)
-        item->sums[i] += row[i];
-}
 
 static void set_stat(const struct tensor *t, int slot, double value)
 {
@@ -122,6 +89,7 @@ static void learn(const struct job *job, int has_overflowed)
 
 static void combine_segments(struct job *job, struct item *items)
 {
+    const struct projection p = projection_of(job);
     for (int64_t i = 0; i < job->n_items;) {
         struct item whole = items[i];
         const int64_t row = whole.row;
@@ -129,7 +97,7 @@ static void combine_segments(struct job *job, struct item *items)
             for (int s = 0; s < N_STATISTICS; s++)
                 whole.sums[s] += items[i].sums[s];
         job->max_cos = max_keeping_nan(job->max_cos, abs_cos(whole.sums, job->hyper->eps));
-        job->channel[row] = projection_coefficient(job, whole.sums);
+        job->channel[row] = projection_coefficient(&p, whole.sums);
     }
 }
 
@@ -152,7 +120,8 @@ static int decide(struct job *job, struct item *items)
         if (job->layout == SEGMENTS)
             combine_segments(job, items);
         layer_cos = abs_cos(sums, job->hyper->eps);
-        job->whole = projection_coefficient(job, sums);
+        const struct projection p = projection_of(job);
+        job->whole = projection_coefficient(&p, sums);
         if (job->max_cos < delta / sqrt((double)(t->outer * t->inner)))
             job->decision = CHANNEL;
         else if (layer_cos < delta / sqrt((double)numel(t)))
@@ -210,16 +179,20 @@ static int64_t row_of(const struct tensor *t, enum layout layout)
     return layout == FLAT ? numel(t) : t->outer * t->inner;
 }
 
+/* Large items let rows overlap, small ones share a small tensor among threads. */
+static int64_t elements_per_item(const struct tensor *t) { return numel(t) < 8 * ITEM ? HELD : ITEM; }
+
 /* Units (elements, rows or channels) of an item, and how many there are of them in all. */
 static int64_t units_per_item(const struct tensor *t, enum layout layout)
 {
+    const int64_t n_elements = elements_per_item(t);
     if (layout == ROWS)
-        return at_least_one(ITEM / t->inner);
+        return at_least_one(n_elements / t->inner);
     if (layout != PANELS)
-        return ITEM;
-    /* Runs of at least 64 elements for the memory's sake, and no more channels than ITEM elements unless that needs. */
+        return n_elements;
+    /* Runs of at least 64 elements for the memory's sake, and no more channels than an item unless that needs. */
     const int64_t most = at_least_one(CHUNK / t->inner), least = at_least_one(64 / t->inner);
-    const int64_t fair = ITEM / (t->outer * t->inner);
+    const int64_t fair = n_elements / (t->outer * t->inner);
     return fair < least ? least : fair < most ? fair : most;
 }
 
@@ -246,12 +219,20 @@ static void plan(struct job *job, struct tensor *t, const struct hyper *h, const
     job->row = row_of(t, job->layout);
     job->n_items = n_items_of(t, job->layout);
     /* 1 - decay divides kappa. Small tensors are finished in the cache, where deferring costs nothing. */
-    job->is_two_stage = job->layout == ROWS && t->dtype == F32 && job->n_items > 1 && job->k.decay <= 0.5;
+    job->is_two_stage = (job->layout == ROWS || job->layout == SEGMENTS) && t->dtype == F32 && job->n_items > 1 &&
+                        job->k.decay <= 0.5;
     job->mode = DEFER;
     if (job->is_two_stage && h->guesses && t->guess == NONE)
         job->mode = WRITE_NONE;
-    if (job->is_two_stage && h->guesses && t->guess == CHANNEL && t->cooldown == 0)
+    if (job->is_two_stage && h->guesses && t->guess == CHANNEL && t->cooldown == 0 && job->layout == ROWS)
         job->mode = WRITE_CHANNEL;
+}
+
+/* The tensor's element at which unit `unit` of an item begins; panels have none. */
+static int64_t begin_of(const struct item *item, int64_t unit)
+{
+    const struct job *job = item->job;
+    return job->layout == ROWS ? unit * job->row : item->row * job->row + unit;
 }
 
 static void cut(struct job *job, struct item *items)
@@ -262,7 +243,7 @@ static void cut(struct job *job, struct item *items)
     for (int64_t i = 0; i < job->n_items; i++) {
         const int64_t begin = i % per_row * step, end = begin + step < units ? begin + step : units;
         items[i] = (struct item){.job = job, .begin = begin, .end = end, .row = i / per_row};
-        items[i].raw_from = (job->mode == DEFER ? begin : end) * job->row;
+        items[i].raw_from = begin_of(items + i, job->mode == DEFER ? begin : end);
     }
 }
 
@@ -312,7 +293,8 @@ static void work(void *data)
         const int64_t i = __atomic_fetch_add(&r->next_item, 1, __ATOMIC_RELAXED);
         if (i >= r->n_items)
             break;
-        run_item(r, r->context->items + i, r->context->scratch + slot);
+        /* Backwards through what was swept forwards: its end is still in the cache. */
+        run_item(r, r->context->items + (r->is_finish ? r->n_items - 1 - i : i), r->context->scratch + slot);
     }
     set_control(control);
 }
@@ -380,13 +362,21 @@ struct need {
     int64_t n_items, n_channels, n_log;
 };
 
+/* Elements that each item of the job may log. */
+static int64_t log_room(const struct job *job)
+{
+    if (job->mode != WRITE_CHANNEL)
+        return 0;
+    return units_per_item(job->tensor, ROWS) * job->row / LOG_SHARE;
+}
+
 static struct need need_of(const struct job *jobs, int64_t first, int64_t last)
 {
     struct need need = {0, 0, 0};
     for (int64_t i = first; i < last; i++) {
         need.n_items += jobs[i].n_items;
         need.n_channels += jobs[i].layout == FLAT ? 0 : jobs[i].tensor->channels;
-        need.n_log += jobs[i].mode == WRITE_CHANNEL ? jobs[i].n_items * (ITEM / LOG_SHARE) : 0;
+        need.n_log += jobs[i].n_items * log_room(jobs + i);
     }
     return need;
 }
@@ -416,10 +406,12 @@ static int64_t lay_out(struct context *c, int64_t first, int64_t last)
         job->first_item = n_items;
         job->channel = c->channels + n_channels;
         cut(job, c->items + n_items);
-        for (int64_t i = n_items; job->mode == WRITE_CHANNEL && i < n_items + job->n_items; i++) {
+        const int64_t room = log_room(job);
+        for (int64_t i = n_items; room && i < n_items + job->n_items; i++) {
+            c->items[i].log_room = room;
             c->items[i].log_at = c->log_at + n_log;
             c->items[i].log_value = c->log_value + n_log;
-            n_log += ITEM / LOG_SHARE;
+            n_log += room;
         }
         n_items += job->n_items;
         n_channels += job->layout == FLAT ? 0 : job->tensor->channels;
@@ -482,7 +474,8 @@ EXPORT int64_t adamp_context_bytes(const struct context *c)
            c->n_channels * (int64_t)sizeof *c->channels + c->n_log * 6 + c->n_scratch * (int64_t)sizeof *c->scratch;
 }
 
-/* Step all tensors once. `pointers` holds n weights, n gradients, n first moments, n second moments and n step counts.
+/* Step all tensors once. `pointers` holds n weights, n gradients, n first moments, n second moments and n step counts; it
+ * is NULL where adamp_revisit has just noted them.
  * Returns 0, or -1 if memory ran out before anything but the step counts was changed. */
 EXPORT int adamp_step(struct context *c, struct tensor *tensors, int64_t n, void *const *pointers,
                       const struct hyper *hyper, int n_threads, int isa, parallel_function *parallel)
@@ -493,7 +486,8 @@ EXPORT int adamp_step(struct context *c, struct tensor *tensors, int64_t n, void
     if (!grow(&c->jobs, &c->n_jobs, n, sizeof *c->jobs))
         return -1;
     for (int64_t i = 0; i < n; i++) {
-        set_pointers(tensors + i, pointers + i, n);
+        if (pointers)
+            set_pointers(tensors + i, pointers + i, n);
         plan(c->jobs + i, tensors + i, hyper, i ? c->jobs + i - 1 : NULL);
     }
     if (!reserve(c, n, r.max_threads)) {

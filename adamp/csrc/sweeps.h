@@ -99,18 +99,19 @@ static void NAME(apply)(int64_t n, REAL *restrict w, const REAL *restrict u, dou
         w[i] = w[i] - FMA(d, w[i], s * u[i]);
 }
 
-/* Lanes are added in double and in a fixed order. */
-static double NAME(total)(const NAME(vector) *lanes)
+/* Lanes are added in double and in a fixed order: lanes i and i + 8, of these i and i + 4, and so on. */
+static inline double NAME(total)(const NAME(vector) *lanes)
 {
-    REAL values[LANES];
-    double sums[LANES];
-    memcpy(values, lanes, sizeof values);
-    for (int i = 0; i < LANES; i++)
-        sums[i] = (double)values[i];
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            sums[i] += sums[i + half];
-    return sums[0];
+    NAME(eight) halves[2];
+    vector_4 quarters[2];
+    vector_2 eighths[2];
+    memcpy(halves, lanes, sizeof halves);
+    const vector_8 eight = __builtin_convertvector(halves[0], vector_8) + __builtin_convertvector(halves[1], vector_8);
+    memcpy(quarters, &eight, sizeof quarters);
+    const vector_4 four = quarters[0] + quarters[1];
+    memcpy(eighths, &four, sizeof eighths);
+    const vector_2 two = eighths[0] + eighths[1];
+    return two[0] + two[1];
 }
 
 static inline void NAME(add_element)(REAL g, REAL w, REAL u, double *sums)
@@ -129,6 +130,105 @@ static void NAME(add_short_rows)(int64_t n_rows, int64_t row, const REAL *g, con
             NAME(add_element)(g[i], w[i], u[i], sums + r * N_STATISTICS);
 }
 
+#if IS_FLOAT
+/* w1 -> w2; with -kappa / (1 + kappa), w2 -> w1 for nearly all elements. */
+static inline float stretch(float w, float u, float s, float kappa)
+{
+    return FMA(kappa, FMA(s, u, w), w);
+}
+
+static inline float inverse_of(float kappa) { return -kappa / (1 + kappa); }
+
+static void stretch_all(int64_t n, float *restrict w, const float *restrict u, double step_size, float kappa)
+{
+    const float s = (float)step_size;
+    for (int64_t i = 0; i < n; i++)
+        w[i] = stretch(w[i], u[i], s, kappa);
+}
+
+/* Weights of a row, or a part of it, that are written in the channel view; where the way back would miss w1, it is
+ * logged. Nothing more is written once the log might become full. */
+struct writing {
+    struct item *item;
+    float *w;
+    const float *u;
+    int64_t place; /* of w in the item */
+    vector_f32 s, decay, forth, back;
+    int has_decay;
+};
+
+static struct writing writing_of(struct item *item, int64_t at, const float *u, float kappa)
+{
+    const vector_f32 zero = {0};
+    const struct job *job = item->job;
+    return (struct writing){.item = item, .w = (float *)job->tensor->weight + at, .u = u,
+                            .place = at - item->begin * job->row, .s = zero + (float)job->k.step_size,
+                            .decay = zero + (float)job->k.decay, .forth = zero + kappa, .back = zero + inverse_of(kappa),
+                            .has_decay = job->k.decay != 0};
+}
+
+static int has_room(const struct item *item) { return item->n_logged + PER_VECTOR <= item->log_room; }
+
+static void log_lanes(struct item *item, int64_t at, vector_f32 w1, unsigned lanes)
+{
+    float values[PER_VECTOR];
+    memcpy(values, &w1, sizeof values);
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes);
+        item->log_at[item->n_logged] = (uint16_t)(at + lane);
+        item->log_value[item->n_logged++] = values[lane];
+    }
+}
+
+/* Write the vector at `i`, of which `n` lanes are elements. */
+static inline __attribute__((always_inline)) void write_vector(const struct writing *to, int64_t i, float *w, const float *u, int n)
+{
+    const vector_f32 c = *(const vector_f32 *)u, b = *(const vector_f32 *)w;
+    vector_f32 step = to->s * c;
+    if (to->has_decay)
+        step = VFMA(to->decay, b, step);
+    const vector_f32 w1 = b - step;
+    const vector_f32 w2 = VFMA(to->forth, VFMA(to->s, c, w1), w1);
+    const vector_f32 kept = VFMA(to->back, VFMA(to->s, c, w2), w2);
+    *(vector_f32 *)w = w2;
+    const unsigned lanes = DIFFERING_LANES(kept, w1) & ((1u << n) - 1);
+    if (__builtin_expect(lanes != 0, 0))
+        log_lanes(to->item, to->place + i, w1, lanes);
+}
+
+static void stop_writing(const struct writing *to, int64_t i)
+{
+    const int64_t at = to->item->begin * to->item->job->row + to->place + i;
+    to->item->raw_from = NAME(min)(to->item->raw_from, at);
+}
+
+static inline __attribute__((always_inline)) void write_or_stop(const struct writing *to, int64_t i)
+{
+    if (has_room(to->item))
+        write_vector(to, i, to->w + i, to->u + i, PER_VECTOR);
+    else
+        stop_writing(to, i);
+}
+
+/* Write elements [i, n). */
+static void write_rest(const struct writing *to, int64_t i, int64_t n)
+{
+    struct item *item = to->item;
+    const struct writing local = *to; /* stores could change what a pointer leads to: this stays in registers */
+    for (; i + PER_VECTOR <= n; i += PER_VECTOR)
+        write_or_stop(&local, i);
+    if (i < n && !has_room(item))
+        stop_writing(to, i);
+    else if (i < n) {
+        float rest_u[PER_VECTOR] = {0}, rest_w[PER_VECTOR] = {0};
+        memcpy(rest_u, to->u + i, (size_t)(n - i) * sizeof *rest_u);
+        memcpy(rest_w, to->w + i, (size_t)(n - i) * sizeof *rest_w);
+        write_vector(to, i, rest_w, rest_u, (int)(n - i));
+        memcpy(to->w + i, rest_w, (size_t)(n - i) * sizeof *rest_w);
+    }
+}
+#endif
+
 enum NAME(rule) { NAME(ADAM), NAME(ADAM_NESTEROV), NAME(MOMENTUM), NAME(MOMENTUM_NESTEROV), NAME(PLAIN) };
 
 static enum NAME(rule) NAME(rule_of)(const struct coefficients *k, int has_first)
@@ -139,12 +239,13 @@ static enum NAME(rule) NAME(rule_of)(const struct coefficients *k, int has_first
 }
 
 /* update, the statistics of one row (or a part of it), and at will u or w1, in one loop. `rule` and `out` are constants
- * where this is inlined. Each element has the same bits as in `update`, `recompute` and `apply`. */
-enum NAME(out) { NAME(NOTHING), NAME(DIRECTION), NAME(WEIGHT) };
+ * where this is inlined. Each element has the same bits as in `update`, `recompute` and `apply`. BEHIND: besides u, the
+ * final weights of a former row, which lie in the cache, so that this work is done while the memory brings the new. */
+enum NAME(out) { NAME(NOTHING), NAME(DIRECTION), NAME(WEIGHT), NAME(BEHIND) };
 
 static inline __attribute__((always_inline)) void NAME(advance_row_as)(
     const enum NAME(rule) rule, const enum NAME(out) out, const struct coefficients *k, int64_t n, const REAL *g,
-    REAL *w, REAL *first, REAL *second, REAL *u, double *sums)
+    REAL *w, REAL *first, REAL *second, REAL *u, double *sums, const struct writing *behind)
 {
     const NAME(vector) zero = {0};
     const NAME(vector) keep = zero + (REAL)k->keep_first, add = zero + (REAL)(k->add_first * k->sign);
@@ -154,6 +255,12 @@ static inline __attribute__((always_inline)) void NAME(advance_row_as)(
     NAME(vector) gw[N_VECTORS] = {0}, gg[N_VECTORS] = {0}, ww[N_VECTORS] = {0}, wu[N_VECTORS] = {0};
     const int has_decay = k->decay != 0; /* 0 * inf would be NaN */
     int64_t i = 0;
+#if IS_FLOAT
+    struct writing local = {0};
+    if (out == NAME(BEHIND))
+        local = *behind; /* stores could change what a pointer leads to: this stays in registers */
+#endif
+    (void)behind;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < N_VECTORS; l++) {
             const int64_t at = i + l * PER_VECTOR;
@@ -173,8 +280,12 @@ static inline __attribute__((always_inline)) void NAME(advance_row_as)(
                 *(NAME(vector) *)(second + at) = v;
                 c = c / VFMA(VSQRT(v), correction, eps);
             }
-            if (out == NAME(DIRECTION))
+            if (out == NAME(DIRECTION) || out == NAME(BEHIND))
                 *(NAME(vector) *)(u + at) = c;
+#if IS_FLOAT
+            if (out == NAME(BEHIND))
+                write_or_stop(&local, at);
+#endif
             if (out == NAME(WEIGHT)) {
                 NAME(vector) step = s * c;
                 if (has_decay)
@@ -195,14 +306,18 @@ static inline __attribute__((always_inline)) void NAME(advance_row_as)(
         NAME(update)(k, n - i, g + i, first ? first + i : NULL, second ? second + i : NULL, rest);
         for (int64_t r = 0; r < n - i; r++)
             NAME(add_element)(g[i + r], w[i + r], rest[r], sums);
-        if (out == NAME(DIRECTION))
+        if (out == NAME(DIRECTION) || out == NAME(BEHIND))
             memcpy(u + i, rest, (size_t)(n - i) * sizeof *u);
+#if IS_FLOAT
+        if (out == NAME(BEHIND))
+            write_rest(behind, i, n);
+#endif
         if (out == NAME(WEIGHT))
             NAME(apply)(n - i, w + i, rest, k->step_size, k->decay);
     }
 }
 
-#define ADVANCE_AS(rule, out) NAME(advance_row_as)(rule, out, k, n, g, w, first, second, u, sums)
+#define ADVANCE_AS(rule, out) NAME(advance_row_as)(rule, out, k, n, g, w, first, second, u, sums, NULL)
 #define ADVANCE_BY(rule)                                                                                               \
     case rule:                                                                                                         \
         if (out == NAME(NOTHING))                                                                                      \
@@ -227,6 +342,25 @@ static void NAME(advance_row)(enum NAME(out) out, const struct coefficients *k, 
 #undef ADVANCE_BY
 #undef ADVANCE_AS
 
+#if IS_FLOAT
+static void advance_row_behind(const struct coefficients *k, int64_t n, const float *g, float *w, float *first,
+                               float *second, float *u, double *sums, const struct writing *behind)
+{
+#define ADVANCE_BY(rule)                                                                                               \
+    case rule:                                                                                                         \
+        advance_row_as_f32(rule, BEHIND_f32, k, n, g, w, first, second, u, sums, behind);                              \
+        break
+    switch (rule_of_f32(k, first != NULL)) {
+        ADVANCE_BY(ADAM_f32);
+        ADVANCE_BY(ADAM_NESTEROV_f32);
+        ADVANCE_BY(MOMENTUM_f32);
+        ADVANCE_BY(MOMENTUM_NESTEROV_f32);
+        ADVANCE_BY(PLAIN_f32);
+    }
+#undef ADVANCE_BY
+}
+#endif
+
 static void NAME(apply_each)(int64_t n, REAL *restrict w, const REAL *restrict u, double step_size,
                              const double *restrict decay)
 {
@@ -236,81 +370,6 @@ static void NAME(apply_each)(int64_t n, REAL *restrict w, const REAL *restrict u
 }
 
 #if IS_FLOAT
-/* w1 -> w2; with -kappa / (1 + kappa), w2 -> w1 for nearly all elements. */
-static inline float stretch(float w, float u, float s, float kappa)
-{
-    return FMA(kappa, FMA(s, u, w), w);
-}
-
-static inline float inverse_of(float kappa) { return -kappa / (1 + kappa); }
-
-static void stretch_all(int64_t n, float *restrict w, const float *restrict u, double step_size, float kappa)
-{
-    const float s = (float)step_size;
-    for (int64_t i = 0; i < n; i++)
-        w[i] = stretch(w[i], u[i], s, kappa);
-}
-
-/* Scalars of write_logged, as vectors. */
-struct stretching {
-    vector_f32 s, decay, forth, back;
-    int has_decay;
-};
-
-/* w -> w2 of one vector; returns w1 and the lanes in which the way back would miss it. */
-static inline vector_f32 stretch_vector(const struct stretching *k, const float *u, float *w, unsigned *lanes)
-{
-    const vector_f32 c = *(const vector_f32 *)u, b = *(const vector_f32 *)w;
-    vector_f32 step = k->s * c;
-    if (k->has_decay)
-        step = VFMA(k->decay, b, step);
-    const vector_f32 w1 = b - step;
-    const vector_f32 w2 = VFMA(k->forth, VFMA(k->s, c, w1), w1);
-    const vector_f32 kept = VFMA(k->back, VFMA(k->s, c, w2), w2);
-    *(vector_f32 *)w = w2;
-    *lanes = DIFFERING_LANES(kept, w1);
-    return w1;
-}
-
-static void log_lanes(struct item *item, int64_t at, vector_f32 w1, unsigned lanes)
-{
-    float values[PER_VECTOR];
-    memcpy(values, &w1, sizeof values);
-    for (; lanes; lanes &= lanes - 1) {
-        const int lane = __builtin_ctz(lanes);
-        item->log_at[item->n_logged] = (uint16_t)(at + lane);
-        item->log_value[item->n_logged++] = values[lane];
-    }
-}
-
-/* Write the channel-projected weights of a row and log where the way back would miss w1. Stops where the log might
- * become full; returns how many were written. `start` is the row's place in the item. */
-static int64_t write_logged(struct item *item, int64_t start, int64_t n, float *w, const float *u, float kappa)
-{
-    const vector_f32 zero = {0};
-    const struct stretching k = {zero + (float)item->job->k.step_size, zero + (float)item->job->k.decay, zero + kappa,
-                                 zero + inverse_of(kappa), item->job->k.decay != 0};
-    unsigned lanes;
-    int64_t i = 0;
-    for (; i + PER_VECTOR <= n; i += PER_VECTOR) {
-        if (item->n_logged + PER_VECTOR > ITEM / LOG_SHARE)
-            return i;
-        const vector_f32 w1 = stretch_vector(&k, u + i, w + i, &lanes);
-        if (lanes)
-            log_lanes(item, start + i, w1, lanes);
-    }
-    if (i < n && item->n_logged + PER_VECTOR <= ITEM / LOG_SHARE) {
-        float rest_u[PER_VECTOR] = {0}, rest_w[PER_VECTOR] = {0};
-        memcpy(rest_u, u + i, (size_t)(n - i) * sizeof *u);
-        memcpy(rest_w, w + i, (size_t)(n - i) * sizeof *w);
-        const vector_f32 w1 = stretch_vector(&k, rest_u, rest_w, &lanes);
-        log_lanes(item, start + i, w1, lanes & ((1u << (n - i)) - 1));
-        memcpy(w + i, rest_w, (size_t)(n - i) * sizeof *w);
-        i = n;
-    }
-    return i;
-}
-
 /* Undo write_logged over elements [at, at + n) of the item. */
 static void unstretch(const struct item *item, int64_t at, int64_t n, float *w, const float *u, float kappa)
 {
@@ -363,7 +422,7 @@ static void NAME(sweep_range)(struct item *item, struct scratch *scratch)
 {
     const struct job *job = item->job;
     const int64_t base = item->row * job->row;
-    const enum NAME(out) out = job->layout == FLAT ? NAME(WEIGHT) : NAME(NOTHING);
+    const enum NAME(out) out = job->layout == FLAT || job->mode == WRITE_NONE ? NAME(WEIGHT) : NAME(NOTHING);
     for (int64_t at = item->begin; at < item->end; at += CHUNK) {
         const int64_t n = NAME(min)(CHUNK, item->end - at);
         NAME(advance)(job, scratch, out, base + at, n, 1, (REAL *)scratch->direction, item->sums);
@@ -371,18 +430,80 @@ static void NAME(sweep_range)(struct item *item, struct scratch *scratch)
 }
 
 #if IS_FLOAT
-/* Write `n_rows` rows from `row` on in the channel view, as guessed, until the log is full. */
-static void write_rows(struct item *item, int64_t row, int64_t n_rows, const float *u)
+/* Rows whose statistics are complete and whose weights are not written yet. */
+struct batch {
+    int64_t row, n_rows;
+    const float *u;
+};
+
+static struct writing writing_of_row(struct item *item, const struct batch *rows, int64_t r, int64_t offset)
+{
+    const int64_t at = r * item->job->row + offset;
+    return writing_of(item, rows->row * item->job->row + at, rows->u + at, (float)item->job->channel[rows->row + r]);
+}
+
+/* Sweep the rows of `now`, and with each write one of the rows of `behind`, if it has as many. */
+static void advance_batch(struct item *item, struct scratch *scratch, const struct batch *now,
+                          const struct batch *behind, double *sums)
 {
     const struct job *job = item->job;
-    const int64_t start = item->begin * job->row, length = job->row;
-    float *w = (float *)job->tensor->weight;
-    for (int64_t r = 0; r < n_rows && (row + r) * length < item->raw_from; r++) {
-        const int64_t at = (row + r) * length;
-        const int64_t n = write_logged(item, at - start, length, w + at, u + r * length, (float)job->channel[row + r]);
-        if (n < length)
-            item->raw_from = at + n;
+    const struct tensor *t = job->tensor;
+    const int64_t length = job->row, at = now->row * length;
+    float *u = (float *)now->u;
+    if (now->n_rows > behind->n_rows)
+        for (int64_t c = 0, total = now->n_rows * length; c < total; c += CHUNK) /* several only of a single long row */
+            advance_f32(job, scratch, DIRECTION_f32, at + c, NAME(min)(CHUNK, total - c), now->n_rows, u + c, sums);
+    else
+        for (int64_t r = 0; r < now->n_rows; r++)
+            for (int64_t c = r * length, end = c + length, n; c < end; c += n) {
+                n = NAME(min)(CHUNK, end - c);
+                const struct writing to = writing_of_row(item, behind, r, c - r * length);
+                advance_row_behind(&job->k, n, (const float *)t->grad + at + c, (float *)t->weight + at + c,
+                                   t->first ? (float *)t->first + at + c : NULL,
+                                   t->second ? (float *)t->second + at + c : NULL, u + c,
+                                   sums + r * N_STATISTICS, &to);
+            }
+}
+
+static void write_batch(struct item *item, const struct batch *rows, int64_t from)
+{
+    for (int64_t r = from; r < rows->n_rows; r++) {
+        const struct writing to = writing_of_row(item, rows, r, 0);
+        write_rest(&to, 0, item->job->row);
     }
+}
+
+/* The rows of an item in the channel view, as guessed. Batches that stay in the first-level cache are written while the
+ * next one is swept: the memory brings the new rows meanwhile. Longer rows are written at once. */
+static void sweep_rows_writing(struct item *item, struct scratch *scratch)
+{
+    const struct job *job = item->job;
+    const int64_t length = job->row, together = length < CHUNK ? CHUNK / length : 1;
+    const int overlaps = length >= 2 * LANES && length <= CHUNK;
+    float *const u = (float *)scratch->direction;
+    struct batch behind = {0, 0, NULL}, now = {item->begin, 0, u};
+    int64_t n_gathered = 0;
+    for (; now.row < item->end; now.row += now.n_rows) {
+        double *sums = scratch->rows + n_gathered * N_STATISTICS;
+        now.n_rows = NAME(min)(together, item->end - now.row);
+        memset(sums, 0, (size_t)(now.n_rows * N_STATISTICS) * sizeof *sums);
+        advance_batch(item, scratch, &now, &behind, sums);
+        write_batch(item, &behind, now.n_rows); /* the others, if it had more */
+        set_coefficients(item->job, now.row, now.n_rows, sums);
+        behind = now;
+        if (overlaps)
+            now.u = now.u == u ? u + CHUNK : u;
+        else {
+            write_batch(item, &now, 0);
+            behind.n_rows = 0;
+        }
+        n_gathered += now.n_rows;
+        if (n_gathered >= GATHERED || now.row + now.n_rows >= item->end) {
+            absorb_rows(item, n_gathered, scratch->rows);
+            n_gathered = 0;
+        }
+    }
+    write_batch(item, &behind, 0);
 }
 #endif
 
@@ -390,23 +511,23 @@ static void NAME(sweep_rows)(struct item *item, struct scratch *scratch)
 {
     const struct job *job = item->job;
     const int64_t length = job->row, together = length < CHUNK ? CHUNK / length : 1;
-    const int keeps_all = NAME(keeps_direction)(job), keeps_row = keeps_all || job->mode == WRITE_CHANNEL;
-    const enum NAME(out) out =
-        keeps_row ? NAME(DIRECTION) : job->mode == WRITE_NONE ? NAME(WEIGHT) : NAME(NOTHING);
+    const int keeps_all = NAME(keeps_direction)(job);
+    const enum NAME(out) out = keeps_all ? NAME(DIRECTION) : job->mode == WRITE_NONE ? NAME(WEIGHT) : NAME(NOTHING);
+    int64_t n_gathered = 0;
     for (int64_t row = item->begin, n_rows; row < item->end; row += n_rows) {
         n_rows = NAME(min)(together, item->end - row);
         const int64_t at = row * length, total = n_rows * length;
+        double *sums = scratch->rows + n_gathered * N_STATISTICS;
         REAL *u = (REAL *)scratch->direction + (keeps_all ? at : 0);
-        memset(scratch->rows, 0, (size_t)(n_rows * N_STATISTICS) * sizeof(double));
+        memset(sums, 0, (size_t)(n_rows * N_STATISTICS) * sizeof *sums);
         for (int64_t c = 0; c < total; c += CHUNK) /* several chunks only of a single long row */
-            NAME(advance)(job, scratch, out, at + c, NAME(min)(CHUNK, total - c), n_rows, u + (keeps_row ? c : 0),
-                          scratch->rows);
-        for (int64_t r = 0; r < n_rows; r++)
-            adamp_absorb_row(item, row + r, scratch->rows + r * N_STATISTICS);
-#if IS_FLOAT
-        if (job->mode == WRITE_CHANNEL)
-            write_rows(item, row, n_rows, u);
-#endif
+            NAME(advance)(job, scratch, out, at + c, NAME(min)(CHUNK, total - c), n_rows, u + (keeps_all ? c : 0), sums);
+        n_gathered += n_rows;
+        if (n_gathered >= GATHERED || row + n_rows >= item->end) {
+            set_coefficients(item->job, row + n_rows - n_gathered, n_gathered, scratch->rows);
+            absorb_rows(item, n_gathered, scratch->rows);
+            n_gathered = 0;
+        }
     }
 }
 
@@ -420,12 +541,18 @@ static void NAME(sweep_panel)(struct item *item, struct scratch *scratch)
         for (int64_t c = 0; c < run; c += CHUNK) /* several chunks only of a single channel */
             NAME(advance)(job, scratch, NAME(NOTHING), (o * t->channels + item->begin) * t->inner + c,
                           NAME(min)(CHUNK, run - c), n_channels, (REAL *)scratch->direction, scratch->rows);
-    for (int64_t c = 0; c < n_channels; c++)
-        adamp_absorb_row(item, item->begin + c, scratch->rows + c * N_STATISTICS);
+    set_coefficients(item->job, item->begin, n_channels, scratch->rows);
+    absorb_rows(item, n_channels, scratch->rows);
 }
 
 static void NAME(sweep)(struct item *item, struct scratch *scratch)
 {
+#if IS_FLOAT
+    if (item->job->mode == WRITE_CHANNEL) {
+        sweep_rows_writing(item, scratch);
+        return;
+    }
+#endif
     if (item->job->layout == ROWS)
         NAME(sweep_rows)(item, scratch);
     else if (item->job->layout == PANELS)
@@ -483,7 +610,7 @@ static void NAME(finish_range)(const struct item *item, struct scratch *scratch,
 {
     for (int64_t at = begin, n; at < end; at += n) {
         n = NAME(min)(CHUNK, end - at);
-        if (item->job->layout == ROWS && at < item->raw_from) /* a piece is all written or all raw */
+        if (item->job->is_two_stage && at < item->raw_from) /* a piece is all written or all raw */
             n = NAME(min)(n, item->raw_from - at);
         NAME(finish_piece)(item, scratch, at, n, row);
     }
