@@ -11,7 +11,10 @@ from service.domain.trial import Outcome, Phase, TrialRecord, TrialState
 LOST, ERROR, GONE = Outcome.LOST, Outcome.WORKLOAD_ERROR, Outcome.CANCELLED
 
 
-def study(search=SearchPlan(trials=3), failures=10):
+PLAN = SearchPlan(trials=3)
+
+
+def study(search=PLAN, failures=10):
     arm = Arm("a", "AdamW", {})
     return Study("s", "digits-mlp", (arm,), (), search=search, limits=Limits(failures=failures))
 
