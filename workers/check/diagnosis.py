@@ -91,6 +91,7 @@ def unit_factors(config: CheckConfig, case: Case, golden: Result, tensor: int) -
         "projected": bool(views & {1, 2}),
         "projected per channel": 1 in views,
         "projected as a whole": 2 in views,
+        "of the second group": case.situation == "two-groups" and tensor % 2 == 1,
         "is a matrix": len(case.shapes[tensor]) > 1,
         **{name: _plain(arguments.get(name)) for name in config.dimensions},
         "situation": case.situation,

@@ -88,9 +88,9 @@ def _clause(name: str, values: frozenset[Any], possible: Sequence[Any]) -> str:
     numbers = [value for value in (*values, *others) if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(numbers) == len(values) + len(others) and others:
         if max(others) < min(values):
-            return f"{name} > {max(others):g}"
+            return f"{name} > {max(others):.3g}"
         if min(others) > max(values):
-            return f"{name} < {min(others):g}"
+            return f"{name} < {min(others):.3g}"
     shown = sorted(map(_word, values))
     if len(values) > len(others) and len(others) <= 2:
         return f"{name} is not {' or '.join(sorted(map(_word, others)))}"
@@ -101,6 +101,7 @@ _SENTENCES = {
     "projected": {True: "the step is projected", False: "the step is not projected"},
     "projected per channel": {True: "it is projected per channel", False: "it is not projected per channel"},
     "projected as a whole": {True: "it is projected as a whole", False: "it is not projected as a whole"},
+    "of the second group": {True: "the tensor is in a second parameter group", False: "it is in the first group"},
     "is a matrix": {True: "the tensor has two or more dimensions", False: "the tensor has fewer than two dimensions"},
 }
 

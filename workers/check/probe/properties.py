@@ -20,7 +20,7 @@ def properties(make_optimizer: Make, arguments: dict[str, Any]) -> dict[str, Any
 
     Args of the command:
         names: Keys of BUILT_IN, or `module:function` or `path/file.py:function`; such a function is called with
-            `make_optimizer` and returns nothing or True where the property holds, else a sentence; it may assert.
+            `make_optimizer` and returns nothing, True or "" where the property holds, else a sentence; it may assert.
         cases: `Case`s as JSON, which the built-in ones run.
         overrides: Constructor arguments.
 
@@ -50,7 +50,7 @@ def _ask(name: str, make: Make) -> str:
         return f"it asserts: {error}" if str(error) else "an assertion of it fails"
     except Exception as error:  # noqa: BLE001 — a property is the user's code
         return f"{type(error).__name__}: {error}"
-    return "" if answer is None or answer is True else str(answer or "it returned False")
+    return "" if answer in (None, True, "") else str(answer or "it returned False")
 
 
 def projected_step_is_orthogonal(make: Make, cases: list[Case]) -> tuple[float, float]:
