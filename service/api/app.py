@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     problems.install(app)
     events.install(app)
-    _protect(app, settings, dashboard.install(app, settings.require_api_token()))
+    _protect(app, settings, dashboard.install(app, settings))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     return app
 

@@ -8,6 +8,7 @@ from fastapi import Depends, Path, Request
 
 from service.catalogs import offered_samplers
 from service.config import Settings
+from service.dashboard.fresh import FreshReports
 from service.dashboard.sessions import Sessions
 from service.store.database import Database
 
@@ -39,3 +40,9 @@ Samplers = Annotated[tuple[str, ...], Depends(_samplers)]
 """The samplers that a study may name."""
 StudyPath = Annotated[int, Path(ge=1, le=2**63 - 1)]
 TrialPath = Annotated[int, Path(ge=0, le=2**31 - 1)]
+
+
+def reports_of(request: Request) -> FreshReports:
+    """Gives reports, and asks workers for newer ones."""
+    reports: FreshReports = request.app.state.fresh_reports
+    return reports

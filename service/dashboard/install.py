@@ -9,18 +9,21 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.config import Settings
 from service.dashboard.access import is_page
-from service.dashboard.routes import errors, session, studies
+from service.dashboard.fresh import FreshReports
+from service.dashboard.routes import errors, session, studies, study
 from service.dashboard.sessions import Sessions
 
 _PROBLEM = b"application/problem+json"
 
 
-def install(app: FastAPI, token: str) -> Sessions:
+def install(app: FastAPI, settings: Settings) -> Sessions:
     """Add the pages; the middleware is the application's to put in its place."""
-    sessions = Sessions(token)
+    sessions = Sessions(settings.require_api_token())
     app.state.sessions = sessions
-    for module in (session, studies):
+    app.state.fresh_reports = FreshReports(settings.redis_url)
+    for module in (session, studies, study):
         app.include_router(module.router)
     return sessions
 

@@ -1,0 +1,1 @@
+// Charts come here.
