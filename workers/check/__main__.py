@@ -55,6 +55,9 @@ def check(
     change_expected: Annotated[
         bool, typer.Option("--behaviour-change-expected", help="Acknowledge that results differ from the baseline's.")
     ] = False,
+    skip_unchanged: Annotated[
+        bool, typer.Option("--skip-unchanged", help="Run nothing where the package's files are the same on both sides.")
+    ] = False,
     nightly: Annotated[
         Path | None,
         typer.Option(
@@ -98,6 +101,7 @@ def check(
         is_strict=strict,
         is_bisect=bisect,
         is_change_expected=change_expected,
+        skips_unchanged=skip_unchanged,
         event=github_event,
         nightly=nightly,
     )

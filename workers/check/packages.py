@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,19 @@ def dependencies(package: Package) -> tuple[str, ...]:
         return ()
     project = _read(package.project / "pyproject.toml").get("project", {})
     return tuple(map(str, project.get("dependencies", ())))
+
+
+def digest(package: Package) -> str:
+    """A hash of the package's files and of its pyproject.toml."""
+    root = package.folder.resolve()
+    files = {path.relative_to(root): path for path in root.rglob("*")} if root.is_dir() else {Path(root.name): root}
+    if package.project is not None:
+        files[Path("..", "pyproject.toml")] = package.project / "pyproject.toml"
+    found = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        if path.is_file() and path.suffix != ".pyc":
+            found.update(f"{name.as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
 
 
 def _in(folder: Path, name: str) -> Path | None:

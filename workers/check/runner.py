@@ -33,6 +33,7 @@ class Plan:
         layers: Those that run; the others are skipped because they were not asked for.
         acknowledged: How a change of behaviour was acknowledged, or "".
         command: The command line that repeats the check, without --seed and --layers.
+        skips_unchanged: Nothing runs where the package's files are the same on both sides.
     """
 
     config: CheckConfig
@@ -42,6 +43,13 @@ class Plan:
     layers: Sequence[Layer]
     acknowledged: str
     command: str
+    skips_unchanged: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to compare, and that was to be taken as an answer."""
+        digest = self.baseline.digest
+        return self.skips_unchanged and digest != "" and digest == self.candidate.digest
 
 
 def run_check(plan: Plan, progress: Progress) -> Check:
@@ -53,23 +61,29 @@ def run_check(plan: Plan, progress: Progress) -> Check:
     """
     started = time.monotonic()
     created_at = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-    with (
-        _opened(plan.baseline, "baseline", plan.config) as baseline,
-        _opened(plan.candidate, "candidate", plan.config) as candidate,
-    ):
-        layers = _run_layers(plan, baseline, candidate, progress)
-        return Check(
-            name=plan.config.name,
-            baseline=baseline.side,
-            candidate=candidate.side,
-            layers=tuple(layers),
-            seed=plan.seed,
-            config=plan.config.model_dump(mode="json", exclude={"folder"}),
-            environment=_environment(),
-            acknowledged=plan.acknowledged,
-            created_at=created_at,
-            duration_s=round(time.monotonic() - started, 2),
-        )
+    if plan.is_idle:
+        progress("the package is the same on both sides")
+        sides = plan.baseline.side, plan.candidate.side
+        layers = [LayerResult(layer, reason="the package is the same on both sides") for layer in Layer]
+    else:
+        with (
+            _opened(plan.baseline, "baseline", plan.config) as baseline,
+            _opened(plan.candidate, "candidate", plan.config) as candidate,
+        ):
+            layers = _run_layers(plan, baseline, candidate, progress)
+            sides = baseline.side, candidate.side
+    return Check(
+        name=plan.config.name,
+        baseline=sides[0],
+        candidate=sides[1],
+        layers=tuple(layers),
+        seed=plan.seed,
+        config=plan.config.model_dump(mode="json", exclude={"folder"}),
+        environment=_environment(),
+        acknowledged=plan.acknowledged,
+        created_at=created_at,
+        duration_s=round(time.monotonic() - started, 2),
+    )
 
 
 def _opened(source: Source, role: str, config: CheckConfig) -> Probe:

@@ -48,6 +48,7 @@ class Call:
     is_strict: bool = False
     is_bisect: bool = False
     is_change_expected: bool = False
+    skips_unchanged: bool = False
     event: Path | None = None
     nightly: Path | None = None
 
@@ -109,7 +110,7 @@ def _baseline(call: Call, repository: Repository | None, progress: Progress) -> 
 def _plan(call: Call, config: CheckConfig, baseline: Source, candidate: Source, acknowledged: str) -> Plan:
     layers = config.layers if call.layers is None else call.layers
     command = _command(call, config, baseline, candidate)
-    return Plan(config, baseline, candidate, call.seed, layers, acknowledged, command)
+    return Plan(config, baseline, candidate, call.seed, layers, acknowledged, command, call.skips_unchanged)
 
 
 def _command(call: Call, config: CheckConfig, baseline: Source, candidate: Source) -> str:

@@ -16,7 +16,7 @@ from workers.check.client import Probe
 from workers.check.config import CheckConfig
 from workers.check.errors import InfrastructureError, UsageError
 from workers.check.git import Repository
-from workers.check.packages import Package, dependencies, find_package
+from workers.check.packages import Package, dependencies, digest, find_package
 from workers.check.workspace import Checkout, Workspace
 
 _VERSION = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[^=\s]+$")
@@ -35,6 +35,7 @@ class Source:
         paths: Come first on its sys.path.
         environment: Variables of its own.
         root: The folder in which the optimizer's code must turn out to lie; None: wherever it is installed.
+        digest: A hash of its package's files; "" where they are not looked at.
     """
 
     side: Side
@@ -42,6 +43,7 @@ class Source:
     paths: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     root: Path | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _checked_out(
         progress(f"{given.role}: building")
         _build(config.build, python, top, environment, given)
     side = Side(given.text, config.optimizer, checkout.revision)
-    return Source(side, python, (str(package.path),), environment, top)
+    return Source(side, python, (str(package.path),), environment, top, digest(package))
 
 
 def _interpreter(config: CheckConfig, package: Package, top: Path, own: Path, given: Given, progress: Progress) -> str:

@@ -122,3 +122,13 @@ def test_layers_are_asked_in_their_order_and_those_not_asked_for_say_so(toybox: 
     found = toybox.checked(baseline="HEAD", layers=(Layer.NUMERICS,))
     assert [layer.layer for layer in found.layers] == list(Layer)
     assert [layer.reason for layer in found.layers[1:]] == ["not asked for"] * 2
+
+
+def test_a_package_that_is_the_same_on_both_sides_needs_no_run(toybox: Toybox) -> None:
+    toybox.write("README.md", "changed\n")
+    toybox.commit()
+    same = toybox.checked(baseline="HEAD~1", skips_unchanged=True)
+    assert same.verdict is CheckVerdict.SKIPPED
+    assert {layer.reason for layer in same.layers} == {"the package is the same on both sides"}
+    toybox.replace(*MISTAKE)
+    assert toybox.checked(baseline="HEAD~1", skips_unchanged=True).verdict is FAIL

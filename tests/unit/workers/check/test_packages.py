@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workers.check.errors import UsageError
-from workers.check.packages import Package, dependencies, find_package
+from workers.check.packages import Package, dependencies, digest, find_package
 
 FLAT = '[tool.setuptools]\npackages = ["toy"]\npackage-dir = { toy = "." }\n[project]\ndependencies = ["torch>=2"]\n'
 
@@ -61,3 +61,16 @@ def test_dependencies_are_those_of_the_nearest_project(tmp_path: Path) -> None:
     assert dependencies(found) == ("torch>=2",)
     (tmp_path / "top" / "toy" / "pyproject.toml").unlink()
     assert dependencies(find_package(tmp_path / "top", "toy", None, tmp_path / "links")) == ("numpy",)
+
+
+def test_the_digest_follows_names_contents_and_the_project_but_not_what_python_compiled(tmp_path: Path) -> None:
+    found = find(tmp_path, {"toy/__init__.py": "a", "toy/part/b.py": "b", "toy/pyproject.toml": FLAT, "notes.txt": ""})
+    before, folder = digest(found), tmp_path / "top" / "toy"
+    (folder / "part" / "b.pyc").write_text("x")
+    (tmp_path / "top" / "notes.txt").write_text("x")
+    assert digest(found) == before
+    seen = {before}
+    for name, text in (("__init__.py", "c"), ("part/c.py", "b"), ("pyproject.toml", FLAT + "\n")):
+        (folder / name).write_text(text)
+        seen.add(digest(found))
+    assert len(seen) == 4
