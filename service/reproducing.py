@@ -49,7 +49,7 @@ def run_document(study: Mapping[str, Any], trial: Mapping[str, Any], tolerance: 
     Raises:
         TangentError: The trial has no result to compare with.
     """
-    if trial["outcome"] not in ("finished", "diverged"):
+    if trial["outcome"] not in ("finished", "diverged", "pruned"):
         state = trial["outcome"] or str(trial["state"]).lower()
         raise TangentError(f"trial {trial['number']} has no result to reproduce: it is {state}")
     spec, device = study["spec"], str(study["spec"]["device"])
@@ -71,4 +71,5 @@ def run_document(study: Mapping[str, Any], trial: Mapping[str, Any], tolerance: 
         "environment": (ended[-1]["environment"] if ended else None) or {},
         "content_key": trial["content_key"] if device == "cpu" else None,  # a GPU's key names its model
     }
-    return {"run": run, "device_class": device, "stored": stored, "tolerance": tolerance}
+    pruned_at = trial["prune_decision"]["epoch"] if trial["outcome"] == "pruned" else None
+    return {"run": run, "device_class": device, "stored": stored, "pruned_at": pruned_at, "tolerance": tolerance}

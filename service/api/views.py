@@ -181,6 +181,9 @@ class TrialView(_View):
     duration_s: float | None
     cpu_s: float | None
     content_key: str | None
+    prune_decision: dict[str, Any] | None = Field(
+        description="The coordinator's last word where a pruner looks: epoch, prune, and the value at that epoch."
+    )
     revalidation: str | None
     source_study: int | None
     source_number: int | None

@@ -21,8 +21,8 @@ class Repeated:
     """One execution of a trial, as it is compared.
 
     Attributes:
-        outcome: "finished" or "diverged".
-        value: Validation endpoint; None where it diverged.
+        outcome: "finished", "diverged" or "pruned".
+        value: Validation endpoint, of a pruned run that of the epoch it was pruned at; None where it diverged.
         test_value: Test endpoint; confirm runs only.
         epochs: Validation endpoint by epoch.
         environment: Versions and machine.

@@ -210,7 +210,7 @@ _SHOW = """
     SELECT t.id, t.number, a.name AS arm, t.optimizer, c.replicate, t.phase, t.cell_number, t.config, t.seed_index,
            t.seed, t.state, t.outcome, t.reason, t.attempt, t.params, t.value, t.test_value, t.metrics, t.n_steps,
            t.duration_s, t.cpu_s, t.content_key, t.worker_id, t.slot, t.created_at, t.started_at, t.finished_at,
-           t.revalidation, o.study_id AS source_study, o.number AS source_number
+           t.prune_decision, t.revalidation, o.study_id AS source_study, o.number AS source_number
     FROM trials t JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id
     LEFT JOIN trials o ON o.id = t.source_trial_id
 """

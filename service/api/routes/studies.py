@@ -73,6 +73,7 @@ class Figure(StrEnum):
 
     EFFECTS = "effects"
     EXPECTED_BEST = "expected-best"
+    DIFFERENCE = "difference"
     SURFACE = "surface"
 
 

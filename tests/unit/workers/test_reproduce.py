@@ -43,11 +43,11 @@ def trial():
 class Ledger:
     """What `reproduce` asks of a client."""
 
-    def __init__(self, trial):
-        self.trial_of = trial
+    def __init__(self, trial, spec=SPEC):
+        self.trial_of, self.spec = trial, spec
 
     def show(self, study_id):
-        return {"id": study_id, "spec": SPEC}
+        return {"id": study_id, "spec": self.spec}
 
     def trial(self, study_id, number):
         assert (study_id, number) == (1, 3)
@@ -60,6 +60,38 @@ def test_the_same_machine_gives_the_same_bits(trial):
     assert answer["reproduction"]["is_bitwise"]
     assert answer["reproduction"]["is_bitwise_demanded"]
     assert answer["result"]["test_value"] == trial["test_value"]
+
+
+def test_a_pruned_trial_runs_to_one_epoch_after_its_pruning_and_has_the_value_it_was_pruned_at():
+    configure_torch(1)
+    options = {**SPEC["workload"]["options"], "epochs": 5}
+    run = Run("digits-mlp", options, "AdamP", PARAMS, 5)
+    found, whole = (repeat(run, "cpu", (), pruned_at) for pruned_at in (2, None))
+    assert (found.outcome, whole.outcome) == ("pruned", "finished")
+    assert list(found.epochs) == [0, 1, 2, 3]
+    assert found.epochs.items() <= whole.epochs.items()
+    assert found.value == whole.epochs[2]
+
+
+def test_a_pruned_trial_is_reproduced_bit_by_bit(trial):
+    spec = {**SPEC, "workload": {"name": "digits-mlp", "options": {**SPEC["workload"]["options"], "epochs": 5}}}
+    run = Run("digits-mlp", spec["workload"]["options"], "AdamP", PARAMS, 5)
+    found = repeat(run, "cpu", (), pruned_at=2)
+    pruned = {
+        **trial,
+        "phase": "search",
+        "outcome": "pruned",
+        "value": found.value,
+        "test_value": None,
+        "attempts": [{"outcome": "pruned", "environment": environment()}],
+        "measurements": [{"epoch": epoch, "value": value} for epoch, value in found.epochs.items()],
+        "content_key": found.content_key,
+        "prune_decision": {"epoch": 2, "prune": True, "value": found.value},
+    }
+    answer, code = reproduce(Ledger(pruned, spec), 1, 3, 0.25)
+    assert (code, answer["reproduction"]["is_bitwise"]) == (0, True)
+    assert answer["result"]["outcome"] == "pruned"
+    assert reproduce(Ledger({**pruned, "value": 9.9}, spec), 1, 3, 0.25)[1] == 1
 
 
 def test_a_trial_without_result_or_of_a_foreign_optimizer_says_so(trial):
