@@ -36,6 +36,7 @@ test: $(VENV)/.test
 ## make test-long  also a soak of 5 minutes, adamp's plain path, its C under sanitizers, by zig and on ARM, its GPU kernels interpreted (400 MB)
 test-long: test
 	ADAMP_PATH=torch $(BIN)/python -m pytest tests/unit/adamp -k 'not native' $(ARGS)
+	$(BIN)/python -m workers.check --self-test
 	PYTHON=$(BIN)/python bash tests/native/sanitize.sh
 	TANGENT_TEST_SOAK_S=300 $(BIN)/python -m pytest tests/integration/faults/test_soak.py -s $(ARGS)
 	$(PIP) 'triton==3.9.0; sys_platform == "linux"' && $(BIN)/python -m pytest tests/unit/adamp/test_triton.py $(ARGS)
