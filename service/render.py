@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from service.output.heading import history
+
 STRIP_WIDTH = 37
 NARROW = 96
 """Columns below which tables are drawn more tightly."""
@@ -175,8 +177,9 @@ def arms_table(report: Mapping[str, Any]) -> RenderableType:
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """The verdict sentences, then the notes."""
-    return [c["verdict"]["sentence"] for c in report["comparisons"]] + list(report["notes"])
+    """The verdict sentences, the notes, then how the study came about."""
+    verdicts = [c["verdict"]["sentence"] for c in report["comparisons"]]
+    return verdicts + list(dict.fromkeys([*report["notes"], *history(report)]))
 
 
 def report_view(report: Mapping[str, Any], width: int) -> RenderableType:

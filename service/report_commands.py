@@ -56,7 +56,7 @@ def report(
     study: StudyArgument,
     *,
     form: Annotated[str | None, typer.Option("--format", help="text, json, md, html, csv (raw values) or svg.")] = None,
-    figure: Annotated[str, typer.Option(help="For svg: effects, expected-best or surface.")] = "effects",
+    figure: Annotated[str, typer.Option(help="For svg: effects, expected-best, difference or surface.")] = "effects",
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,8 @@
-"""Reports: recomputed from the ledger, and kept with the revision of the study that they describe."""
+"""Reports: recomputed from the ledger, and kept with the revision of the study that they describe.
+
+What a report needs is read in one short transaction that sees one state of the ledger. It is computed after that, so
+that neither a connection nor a snapshot is held meanwhile: a large study takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,20 @@ from dataclasses import replace
 from typing import Any
 
 from service.catalogs import catalog_of
-from service.domain.report import build_report
+from service.domain.report import REPORT_VERSION, build_report
 from service.domain.report_input import ReportInput
+from service.domain.report_registration import Registration, Reuse
 from service.domain.trial import StudyId
-from service.store import progress, trials
+from service.store import progress, reuse, trials
 from service.store import reports as store
 from service.store.database import Connection, Database
 from service.store.studies import StudyRow
 from service.studies import get
 
-_LATEST_KEY = "looks"
-"""The key that reports gained last."""
-
 
 def build(connection: Connection, study_id: StudyId) -> dict[str, Any]:
     """The comparison as far as the study's trials allow, computed now; raises NotFoundError."""
-    return _build(connection, get(connection, study_id))
+    return compute(read(connection, get(connection, study_id)))
 
 
 def store_report(database: Database, study_id: StudyId) -> None:
@@ -32,36 +34,67 @@ def store_report(database: Database, study_id: StudyId) -> None:
         StoreUnavailableError: Postgres does not answer.
     """
     with database.transaction() as connection:
-        row = get(connection, study_id)  # before the trials: what is added meanwhile makes the report outdated
-        store.save_report(connection, study_id, row.revision, _build(connection, row))
+        store.freeze(connection)
+        row = get(connection, study_id)
+        source = read(connection, row)
+    _keep(database, row, compute(source))
 
 
 def report_of(database: Database, study_id: StudyId) -> dict[str, Any]:
-    """The kept report where the study has not changed since, else one computed now; raises as `store_report`."""
+    """The kept report where the study has not changed since, else one computed now; raises as `store_report`.
+
+    That of a study that has ended is kept, so that one of an earlier version of the service is computed anew once.
+    """
     with database.transaction() as connection:
-        kept = store.current_report(connection, study_id)
-        is_whole = kept is not None and _LATEST_KEY in kept  # an earlier version of the service may have kept it
-        return kept if kept is not None and is_whole else build(connection, study_id)
+        store.freeze(connection)
+        row = get(connection, study_id)
+        kept = store.current_report(connection, study_id, REPORT_VERSION)
+        if kept is not None:
+            return kept
+        source = read(connection, row)
+    document = compute(source)
+    if row.is_finished:
+        _keep(database, row, document)
+    return document
 
 
-def _build(connection: Connection, row: StudyRow) -> dict[str, Any]:
+def _keep(database: Database, row: StudyRow, document: dict[str, Any]) -> None:
+    with database.transaction() as connection:
+        store.save_report(connection, row.id, row.revision, document)
+
+
+def compute(source: ReportInput) -> dict[str, Any]:
+    """The report's JSON; pure, and slow for large studies."""
     from service.importance import importances  # Optuna's import is slow, and few callers compute a report
 
-    source = ReportInput.from_study(
+    return build_report(replace(source, importances=importances(source))).to_dict()
+
+
+def read(connection: Connection, row: StudyRow) -> ReportInput:
+    """All that a study's report is computed from, but for importances."""
+    return ReportInput.from_study(
         row.study,
         trials.records(connection, row.id),
         catalog_of(row),
         layers=trials.layer_measurements(connection, row.id),
         cost_per_replicate_s=_cost_per_replicate_s(connection, row),
-        was_extended_after_look=any(amendment["after_look"] for amendment in row.amendments),
-        looks=row.planned_looks,
+        registration=_registration(row),
+        reuse=_reuse(connection, row),
         is_finished=row.is_finished,
         code_revision=row.code_revision,
         curves=trials.confirm_curves(connection, row.id),
         environments=trials.environments_of(connection, row.id),
         spec_hash=row.spec_hash,
     )
-    return build_report(replace(source, importances=importances(source))).to_dict()
+
+
+def _registration(row: StudyRow) -> Registration:
+    return Registration(row.origin, row.registered_replicates, row.planned_looks, row.looks, row.amendments)
+
+
+def _reuse(connection: Connection, row: StudyRow) -> Reuse:
+    found = reuse.reuse_of(connection, row.id)
+    return Reuse(**{**found, "saved_s": float(found["saved_s"]), "studies": tuple(found["studies"])})
 
 
 def _cost_per_replicate_s(connection: Connection, row: StudyRow) -> float | None:
@@ -71,4 +104,6 @@ def _cost_per_replicate_s(connection: Connection, row: StudyRow) -> float | None
         return None
     parallelism = max(1.0, pace.busy_s / pace.wall_s) if pace.wall_s > 0 else 1.0
     n_trainings = row.study.n_runs / row.study.replicates
+    if row.is_finished and row.study.search.budget is not None:
+        n_trainings = pace.n_counted / row.study.replicates  # a budget in steps or seconds ends most searches before T
     return n_trainings * pace.busy_s / pace.n_counted / parallelism

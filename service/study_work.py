@@ -10,6 +10,7 @@ from service.catalogs import catalog_of
 from service.domain.looks import take_look
 from service.domain.plan import CellPlan, CellState, plan_cell
 from service.domain.report_input import ReportInput
+from service.domain.report_registration import Registration
 from service.domain.seeds import training_seed
 from service.domain.trial import Params, Phase, StudyId, TrialRecord, TrialState
 from service.search import CellPruner, CellSearch, Rungs, sampler_record, start_search
@@ -158,7 +159,8 @@ class StudyWork:
         taken = [look for look in self._row.looks if look["replicates"] == self.study.replicates]
         records = [record for cell in self._cells.values() for record in cell.records.values()]
         looks = self._row.planned_looks
-        source = ReportInput.from_study(self.study, records, catalog_of(self._row), looks=looks, is_finished=True)
+        rule = Registration(planned_looks=looks)
+        source = ReportInput.from_study(self.study, records, catalog_of(self._row), registration=rule, is_finished=True)
         look = taken[0] if taken else take_look(source)
         if not taken:
             studies.add_look(connection, self.study_id, look)

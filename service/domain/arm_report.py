@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.domain.ranges import EdgeFinding, find_edges
@@ -61,7 +61,8 @@ class ArmReport:
         search_divergence: Of the search trials that count.
         confirm_divergence: Of the confirm runs.
         n_search: Search trials that count towards the budget.
-        n_search_planned: T times replicates.
+        n_search_planned: T times replicates; of cells whose search a budget ended, what they have.
+        n_pruned: Search trials that the pruner ended; they are among `n_search`.
         n_runs: Trainings that say something (finished, diverged, pruned), by phase.
         n_runs_planned: The same as planned, by phase.
         n_not_counted: Runs that were lost, failed or cancelled, over all phases.
@@ -82,6 +83,7 @@ class ArmReport:
     confirm_divergence: Rate
     n_search: int
     n_search_planned: int
+    n_pruned: int
     n_runs: Mapping[str, int]
     n_runs_planned: Mapping[str, int]
     n_not_counted: int
@@ -115,9 +117,10 @@ def describe_arm(source: ReportInput, arm: ArmInput) -> ArmReport:
         search_divergence=clopper_pearson(sum(map(_is_diverged, searched)), len(searched)),
         confirm_divergence=clopper_pearson(sum(run.diverged for run in runs), len(runs)),
         n_search=len(searched),
-        n_search_planned=source.trials_per_cell * source.replicates,
+        n_search_planned=_planned_searches(source, cells),
+        n_pruned=sum(trial.outcome is Outcome.PRUNED for trial in searched),
         n_runs=_runs_by_phase(trials),
-        n_runs_planned=_planned_runs(source),
+        n_runs_planned=_planned_runs(source, cells),
         n_not_counted=sum(t.outcome is not None and not t.outcome.counts for t in trials),
         cpu_s=_total(trial.cpu_s for trial in trials),
         duration_s=_total(trial.duration_s for trial in trials),
@@ -200,9 +203,16 @@ def _runs_by_phase(trials: list[TrialRecord]) -> dict[str, int]:
     return {phase.value: counted.count(phase) for phase in REPORTED_PHASES}
 
 
-def _planned_runs(source: ReportInput) -> dict[str, int]:
-    per_cell = (source.trials_per_cell, source.select_top * source.select_seeds, source.confirm_seeds)
-    return {phase.value: n * source.replicates for phase, n in zip(REPORTED_PHASES, per_cell, strict=True)}
+def _planned_searches(source: ReportInput, cells: Sequence[Cell]) -> int:
+    if source.search_budget is None:
+        return source.trials_per_cell * source.replicates
+    return sum(len(cell.searched) if source.has_searched(cell) else source.trials_per_cell for cell in cells)
+
+
+def _planned_runs(source: ReportInput, cells: Sequence[Cell]) -> dict[str, int]:
+    reruns = (source.select_top * source.select_seeds, source.confirm_seeds)
+    planned = (_planned_searches(source, cells), *(n * source.replicates for n in reruns))
+    return {phase.value: n for phase, n in zip(REPORTED_PHASES, planned, strict=True)}
 
 
 def _total(values: Iterable[float | None]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,8 +24,9 @@ class ArmCurve:
     """Expected best of one arm, in the endpoint's own unit; the sequences run along `trials`.
 
     Attributes:
-        n_replicates: Replicates with all T search trials: only those count.
-        trials: Budget of one search in trials.
+        n_replicates: Replicates whose search is over: only those count.
+        trials: Budget of one search in trials, up to T; where a budget in steps or seconds ends a search, up to the
+            fewest trials of any of those replicates.
         steps: The same in training steps: mean over replicates; None where some trial does not report its steps.
         device_s: The same in seconds of one slot; likewise.
         value: Geometric mean over replicates.
@@ -44,11 +45,28 @@ class ArmCurve:
 
 
 @dataclass(frozen=True)
+class CostCurve:
+    """A difference along what searching costs; the sequences run along `at`.
+
+    Attributes:
+        at: Training steps, or seconds of one slot, that each arm may spend on one search: from where both can afford
+            a trial to where the first has spent all of its own. Between two trials the expected best is interpolated.
+    """
+
+    at: tuple[float, ...]
+    log_ratio: tuple[float, ...]
+    lower: tuple[float, ...] | None
+    upper: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
 class PairCurve:
     """Log ratio of two arms' expected best, challenger over baseline, against the budget; negative is better.
 
     Attributes:
-        n_replicates: Replicates with all T search trials in both arms.
+        n_replicates: Replicates whose search is over in both arms.
+        by_steps: At equal training steps; None where some trial does not report its own, or no budget suits both.
+        by_device_s: At equal seconds of one slot, which charges each arm for its own slowness; likewise.
     """
 
     baseline: str
@@ -58,6 +76,8 @@ class PairCurve:
     log_ratio: tuple[float, ...]
     lower: tuple[float, ...] | None
     upper: tuple[float, ...] | None
+    by_steps: CostCurve | None
+    by_device_s: CostCurve | None
 
 
 def budgets(n_trials: int) -> tuple[int, ...]:
@@ -80,30 +100,44 @@ def _log_value(trial: TrialRecord, chance_level: float) -> float:
     return math.log(value if is_known and value is not None else chance_level)
 
 
-def replicate_curves(source: ReportInput, arm: str) -> dict[int, NDArray[np.float64]]:
-    """Log of the expected best of each complete replicate, along `budgets(T)`.
+def searched_values(source: ReportInput, arm: str) -> dict[int, list[float]]:
+    """Log validation endpoints of each replicate whose search is over, at most T of them, in its order."""
+    return {
+        cell.replicate: log_values(cell, source.chance_level)[: source.trials_per_cell]
+        for cell in source.cells_of(arm)
+        if cell.searched and source.has_searched(cell)
+    }
+
+
+def replicate_curves(source: ReportInput, *arms: str) -> tuple[int, list[dict[int, NDArray[np.float64]]]]:
+    """Log of the expected best of each replicate whose search is over, along `budgets(n)`, for each of some arms.
 
     Random search: the unbiased minimum form, which averages over all subsets of the trials. Other samplers: the
     incumbent, since their trials depend on one another and only their own order ever happened.
+
+    Returns:
+        n, the fewest trials of any of these replicates (T, unless a budget in steps or seconds ended a search), and
+        the curves by replicate; 0 and no curves where no search is over.
     """
-    curves = {}
-    for cell in source.cells_of(arm):
-        values = log_values(cell, source.chance_level)[: source.trials_per_cell]
-        if len(values) == source.trials_per_cell:
-            curves[cell.replicate] = _curve(np.asarray(values), is_random=source.sampler == "random")
-    return curves
+    values = [searched_values(source, arm) for arm in arms]
+    n = min((len(found) for by_replicate in values for found in by_replicate.values()), default=0)
+    is_random = source.sampler == "random"
+    return n, [
+        {replicate: _curve(np.asarray(found), n, is_random=is_random) for replicate, found in by_replicate.items()}
+        for by_replicate in values
+    ]
 
 
-def _curve(values: NDArray[np.float64], *, is_random: bool) -> NDArray[np.float64]:
-    places = budgets(len(values))
+def _curve(values: NDArray[np.float64], n: int, *, is_random: bool) -> NDArray[np.float64]:
+    places = budgets(n)
     if is_random:
-        return np.asarray(_weights(len(values)) @ np.sort(values))
+        return np.asarray(_weights(len(values), places) @ np.sort(values))
     return np.asarray(np.minimum.accumulate(values)[np.asarray(places) - 1])
 
 
-@lru_cache(maxsize=4)
-def _weights(n_values: int) -> NDArray[np.float64]:
-    return np.stack([expected_best_weights(n_values, n) for n in budgets(n_values)])
+@lru_cache(maxsize=64)
+def _weights(n_values: int, places: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.stack([expected_best_weights(n_values, n) for n in places])
 
 
 def arm_curve(source: ReportInput, arm: str) -> ArmCurve:
@@ -112,17 +146,17 @@ def arm_curve(source: ReportInput, arm: str) -> ArmCurve:
     Source: Tang et al., ACL 2020 (unbiased form of Dodge et al., EMNLP 2019), here for the minimum and on the log;
     other samplers: mean incumbent. Band: bootstrap over replicates.
     """
-    curves = replicate_curves(source, arm)
-    cells = [source.cells[arm, replicate] for replicate in sorted(curves)]
+    n, (curves,) = replicate_curves(source, arm)
     matrix = np.array([curves[replicate] for replicate in sorted(curves)])
-    places = budgets(source.trials_per_cell) if curves else ()
+    places = budgets(n) if curves else ()
+    costs = {unit: mean_cost(source, arm, unit) for unit in COSTS}
     band = mean_band(matrix)
     return ArmCurve(
         arm=arm,
         n_replicates=len(curves),
         trials=places,
-        steps=_spent(cells, places, [[trial.n_steps for trial in cell.searched] for cell in cells]),
-        device_s=_spent(cells, places, [[trial.duration_s for trial in cell.searched] for cell in cells]),
+        steps=_spent(places, costs["steps"]),
+        device_s=_spent(places, costs["device_s"]),
         value=_exp(matrix.mean(axis=0)) if curves else (),
         lower=_exp(band[0]) if band else None,
         upper=_exp(band[1]) if band else None,
@@ -133,15 +167,23 @@ def _exp(logs: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(map(float, np.exp(logs)))
 
 
-def _spent(
-    cells: Sequence[Cell], places: Sequence[int], costs: Sequence[Sequence[float | None]]
-) -> tuple[float, ...] | None:
+COSTS: Mapping[str, Callable[[TrialRecord], float | None]] = {
+    "steps": lambda trial: trial.n_steps,
+    "device_s": lambda trial: trial.duration_s,
+}
+
+
+def mean_cost(source: ReportInput, arm: str, unit: str) -> float | None:
+    """Mean cost of one search trial of the arm, over the replicates whose search is over; None where one is unknown."""
+    cells = [cell for cell in source.cells_of(arm) if cell.searched and source.has_searched(cell)]
+    costs = [COSTS[unit](trial) for cell in cells for trial in cell.searched]
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(costs) else None
+
+
+def _spent(places: Sequence[int], one: float | None) -> tuple[float, ...] | None:
     """Mean cost of a search of each size: so many times the mean cost of the arm's search trials."""
-    known = [cost for cell in costs for cost in cell if cost is not None]
-    if not cells or len(known) < sum(map(len, costs)):
-        return None
-    one = math.fsum(known) / len(known)
-    return tuple(place * one for place in places)
+    return None if one is None or not places else tuple(place * one for place in places)
 
 
 def pair_curve(source: ReportInput, baseline: str, challenger: str) -> PairCurve:
@@ -150,16 +192,48 @@ def pair_curve(source: ReportInput, baseline: str, challenger: str) -> PairCurve
     Source: as for `arm_curve`; the replicates' differences are resampled together, because the arms of a replicate
     share their random draws.
     """
-    first, second = replicate_curves(source, baseline), replicate_curves(source, challenger)
+    n, (first, second) = replicate_curves(source, baseline, challenger)
     common = sorted(first.keys() & second.keys())
     matrix = np.array([second[replicate] - first[replicate] for replicate in common])
+    places = budgets(n) if common else ()
     band = mean_band(matrix)
+    curves = [np.array([found[replicate] for replicate in common]) for found in (first, second)]
+    by_cost = [_cost_curve(source, (baseline, challenger), unit, places, curves) for unit in COSTS]
     return PairCurve(
         baseline=baseline,
         challenger=challenger,
         n_replicates=len(common),
-        trials=budgets(source.trials_per_cell) if common else (),
+        trials=places,
         log_ratio=_floats(matrix.mean(axis=0)) if common else (),
+        lower=_floats(band[0]) if band else None,
+        upper=_floats(band[1]) if band else None,
+        by_steps=by_cost[0],
+        by_device_s=by_cost[1],
+    )
+
+
+def _cost_curve(
+    source: ReportInput,
+    arms: tuple[str, str],
+    unit: str,
+    places: Sequence[int],
+    curves: Sequence[NDArray[np.float64]],
+) -> CostCurve | None:
+    """The difference where both arms have spent the same; `curves` hold a row for each common replicate."""
+    costs = [mean_cost(source, arm, unit) for arm in arms]
+    if not places or costs[0] is None or costs[1] is None or min(costs[0], costs[1]) <= 0:
+        return None
+    low, high = max(costs[0], costs[1]), places[-1] * min(costs[0], costs[1])
+    if low > high:
+        return None
+    at = np.unique(np.clip(np.geomspace(low, high, _SPARSE), low, high))
+    spent = [np.asarray(places, dtype=np.float64) * cost for cost in costs if cost is not None]
+    rows = [np.array([np.interp(at, x, row) for row in found]) for x, found in zip(spent, curves, strict=True)]
+    matrix = rows[1] - rows[0]
+    band = mean_band(matrix)
+    return CostCurve(
+        at=_floats(at),
+        log_ratio=_floats(matrix.mean(axis=0)),
         lower=_floats(band[0]) if band else None,
         upper=_floats(band[1]) if band else None,
     )

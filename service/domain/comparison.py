@@ -21,7 +21,7 @@ from service.domain.statistics import (
 )
 from service.domain.trial import Phase, TrialRecord
 from service.domain.verdict import Verdict, judge
-from service.domain.wording import count, listing, relative_change
+from service.domain.wording import budget_words, count, listing, relative_change
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def _evidence(
         margin=source.margin,
         n_planned=source.replicates,
         n_trials=source.trials_per_cell,
+        search_limit=budget_words(source.search_budget),
         n_seeds=source.confirm_seeds,
         baseline=standings[pair.baseline],
         challenger=standings[pair.challenger],
@@ -140,7 +141,7 @@ def measure_pair(source: ReportInput, baseline: str, challenger: str) -> Measure
     differences = []
     for replicate in range(source.replicates):
         cells = (source.cells[baseline, replicate], source.cells[challenger, replicate])
-        if all(len(cell.searched) >= source.trials_per_cell for cell in cells):
+        if all(source.has_searched(cell) for cell in cells):
             runs = pair_runs(cells[0].confirm, cells[1].confirm, source.chance_level)
             if runs:
                 differences.append(ReplicateDifference(replicate, mean([r.log_ratio for r in runs]), tuple(runs)))
@@ -181,13 +182,19 @@ def _pair(seed: int, baseline: TrialRecord, challenger: TrialRecord, chance_leve
 
 
 def budget_gap(source: ReportInput, arm: str) -> str | None:
-    """What the arm still has to run, such as "sgd 34 of 60" (search trials); None where nothing is to come."""
+    """What the arm still has to run, such as "sgd 34 of 60" (search trials); None where nothing is to come.
+
+    Where a budget in steps or seconds ends a search, its trials are not known beforehand, and searches are counted.
+    """
     if source.is_finished:
         return None
-    cells, total = source.cells_of(arm), source.trials_per_cell * source.replicates
-    n_searched = sum(min(len(cell.searched), source.trials_per_cell) for cell in cells)
-    if n_searched < total:
-        return f"{arm} {n_searched} of {total}"
+    cells = source.cells_of(arm)
+    n_over = sum(source.has_searched(cell) for cell in cells)
+    if n_over < len(cells):
+        if source.search_budget is not None:
+            return f"{arm} {n_over} of {count(len(cells), 'search')}"
+        n_searched = sum(min(len(cell.searched), source.trials_per_cell) for cell in cells)
+        return f"{arm} {n_searched} of {source.trials_per_cell * source.replicates}"
     if any(cell.is_open or not cell.of_phase(Phase.CONFIRM) for cell in cells):
         n_confirmed = sum(len(cell.confirm) for cell in cells)
         return f"{arm} {n_confirmed} of {source.confirm_seeds * source.replicates} confirm runs"
@@ -198,10 +205,11 @@ def _remarks(source: ReportInput, arms: tuple[str, str], differences: Sequence[R
     """What is missing from the replicates, in sentences."""
     remarks = []
     left_out = sorted(set(range(source.replicates)) - {d.replicate for d in differences})
-    incomplete = [r for r in left_out if any(_n_missing(source, arm, r) for arm in arms)]
+    incomplete = [r for r in left_out if not all(source.has_searched(source.cells[arm, r]) for arm in arms)]
     if incomplete:
         reached = [f"{arm} {_n_searched(source, arm, incomplete)}" for arm in arms]
-        total = source.trials_per_cell * len(incomplete)
+        most = "at most " if source.search_budget is not None else ""
+        total = f"{most}{source.trials_per_cell * len(incomplete)}"
         remarks.append(f"{_left_out(incomplete)}: search trials there, of {total} each: {listing(reached)}.")
     if unpaired := [r for r in left_out if r not in incomplete]:
         remarks.append(f"{_left_out(unpaired)}: no confirm runs on common seeds.")
@@ -212,12 +220,8 @@ def _remarks(source: ReportInput, arms: tuple[str, str], differences: Sequence[R
     return tuple(remarks)
 
 
-def _n_missing(source: ReportInput, arm: str, replicate: int) -> int:
-    return max(0, source.trials_per_cell - len(source.cells[arm, replicate].searched))
-
-
 def _n_searched(source: ReportInput, arm: str, replicates: Sequence[int]) -> int:
-    return sum(source.trials_per_cell - _n_missing(source, arm, replicate) for replicate in replicates)
+    return sum(min(source.trials_per_cell, len(source.cells[arm, replicate].searched)) for replicate in replicates)
 
 
 def _left_out(replicates: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from service.domain.report_input import ReportInput
 from service.domain.surface import surface
 from service.domain.tunability import tunability
 from service.domain.validation_curves import time_to_target
-from service.domain.wording import count, listing
+from service.domain.wording import budget_words, count, listing
 
 FEW_FOR_IMPORTANCE = 50
 
@@ -50,14 +50,16 @@ METHODS = {
         "arms",
     ),
     "difference": Method(
-        f"log ratio of the two arms' expected best, challenger over baseline, paired by replicate; {_BAND}",
+        "log ratio of the two arms' expected best, challenger over baseline, paired by replicate; at equal steps or "
+        f"seconds by linear interpolation between trials of mean cost; {_BAND}",
         "as for the expected best",
         "pairs",
     ),
     "time_to_target": Method(
-        "hit rate, then restricted mean time to the median of the baseline's best validation endpoints, over the "
-        "confirm runs; mean over replicates; difference: t interval over replicates, paired by seed",
-        "Royston & Parmar 2013",
+        "hit rate with Clopper-Pearson 95 % interval, as if runs were independent, then restricted mean time to the "
+        "median of the baseline's best validation endpoints, over the confirm runs; means over replicates; "
+        "difference: t interval over replicates, paired by seed",
+        "Royston & Parmar 2013; Clopper & Pearson 1934",
         "pairs",
     ),
     "tunability": Method(
@@ -153,7 +155,10 @@ def _remark_on_curves(source: ReportInput, rows: list[dict[str, Any]]) -> str | 
     if empty := [
         row.get("arm") or f"{row['challenger']} against {row['baseline']}" for row in rows if not row["trials"]
     ]:
-        remarks.append(f"No replicate of {listing(empty)} has all {count(source.trials_per_cell, 'search trial')} yet.")
+        remarks.append(_no_search_is_over(source, empty))
+    if source.search_budget is not None and (longest := max(len(row["trials"]) for row in rows)):
+        limit = budget_words(source.search_budget)
+        remarks.append(f"A budget of {limit} ended the searches: curves run to the fewest trials of any, {longest}.")
     if any(row["trials"] and row["lower"] is None for row in rows):
         remarks.append(f"No band: that takes {MIN_REPLICATES} replicates.")
     if source.sampler != "random":
@@ -163,10 +168,17 @@ def _remark_on_curves(source: ReportInput, rows: list[dict[str, Any]]) -> str | 
     return " ".join(remarks) or None
 
 
+def _no_search_is_over(source: ReportInput, names: list[str]) -> str:
+    if source.search_budget is not None:
+        return f"No search of {listing(names)} has used its {budget_words(source.search_budget)} yet."
+    return f"No replicate of {listing(names)} has all {count(source.trials_per_cell, 'search trial')} yet."
+
+
 def _remark_on_test(source: ReportInput, _: list[dict[str, Any]]) -> str:
+    limit = budget_words(source.search_budget)
+    whole = f"the whole budget of {limit}" if limit else f"T = {source.trials_per_cell}"
     return (
-        f"Only at T = {source.trials_per_cell}: the test set is read by confirm runs alone, "
-        "so that smaller budgets have no test endpoint."
+        f"Only at {whole}: the test set is read by confirm runs alone, so that smaller budgets have no test endpoint."
     )
 
 
@@ -179,7 +191,7 @@ def _remark_on_targets(_: ReportInput, rows: list[dict[str, Any]]) -> str | None
 
 def _remark_on_tunability(source: ReportInput, rows: list[dict[str, Any]]) -> str | None:
     if empty := [row["arm"] for row in rows if row["n_replicates"] == 0]:
-        return f"No replicate of {listing(empty)} has all {count(source.trials_per_cell, 'search trial')} yet."
+        return _no_search_is_over(source, empty)
     return None
 
 

@@ -8,13 +8,16 @@ from service.domain.arm_report import ArmReport
 from service.domain.lint import confounders, mixed_environments
 from service.domain.mechanism import Mechanism
 from service.domain.report_input import ReportInput
+from service.domain.report_registration import NOT_PREREGISTERED, reuse_warnings
 from service.domain.wording import count, listing
 
 
 def study_notes(source: ReportInput, arms: Sequence[ArmReport], mechanism: Mechanism) -> tuple[str, ...]:
     """All notes of a study, the confounders first."""
     return (
+        *([] if source.registration.is_preregistered else [NOT_PREREGISTERED]),
         *confounders(source.arms, source.compare, source.pruner),
+        *reuse_warnings(source.reuse),
         *mixed_environments(source.environments),
         *_edge_notes(arms),
         *_dead_projections(mechanism),

@@ -12,11 +12,15 @@ from service.domain.mechanism import Mechanism, describe_mechanism
 from service.domain.notes import study_notes
 from service.domain.plain import to_plain
 from service.domain.report_input import REPORTED_PHASES, ArmInput, ReportInput
+from service.domain.report_registration import registration_document, reuse_sentences
 from service.domain.trial import Phase, TrialRecord
 
-__all__ = ["SCHEMA", "ArmInput", "ArmReport", "Comparison", "Report", "ReportInput", "build_report"]
+__all__ = ["REPORT_VERSION", "SCHEMA", "ArmInput", "ArmReport", "Comparison", "Report", "ReportInput", "build_report"]
 
 SCHEMA = 1
+REPORT_VERSION = 2
+"""What computed a report: raised whenever the same trials give another document, so that kept ones are computed anew.
+"""
 MAX_TRIALS = 20_000
 """Above that many trials (about 8 MB of JSON) a report leaves those of search and select to the study's export."""
 
@@ -44,6 +48,7 @@ class Report:
         source = self.source
         return {
             "schema": SCHEMA,
+            "version": REPORT_VERSION,
             "study": source.study,
             "spec_hash": source.spec_hash,
             "workload": source.workload,
@@ -57,7 +62,10 @@ class Report:
                 "confirm_seeds": source.confirm_seeds,
                 "replicates": source.replicates,
                 "cost_per_replicate_s": source.cost_per_replicate_s,
+                "search": to_plain(source.search_budget),
             },
+            "registration": registration_document(source.registration, source.replicates, source.runs_per_replicate),
+            "reuse": {**to_plain(source.reuse), "sentences": reuse_sentences(source.reuse)},
             "was_extended_after_look": source.was_extended_after_look,
             "looks": list(source.looks),
             "is_finished": source.is_finished,

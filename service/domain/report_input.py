@@ -9,10 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from service.domain.catalog import BUILT_IN, Catalog
-from service.domain.plan import choose_winner
+from service.domain.plan import is_budget_spent
+from service.domain.report_cell import Cell, endpoint, has_diverged, in_order
+from service.domain.report_registration import AS_SUBMITTED, NO_REUSE, Registration, Reuse
 from service.domain.space import Dimension, searched, space_from_dict, space_to_dict
-from service.domain.study import Study
-from service.domain.trial import LayerMeasurement, Outcome, Phase, TrialRecord, ValidationCurve
+from service.domain.study import SearchPlan, Study
+from service.domain.trial import LayerMeasurement, Phase, TrialRecord, ValidationCurve
+
+__all__ = ["REPORTED_PHASES", "ArmInput", "Cell", "ReportInput", "arm_inputs", "endpoint", "has_diverged"]
 
 REPORTED_PHASES = (Phase.SEARCH, Phase.SELECT, Phase.CONFIRM)
 
@@ -51,6 +55,7 @@ class ReportInput:
         chance_level: Endpoint of a model that knows nothing, > 0; a diverged confirm run counts as this.
         margin: m > 0, on the log of the endpoint.
         trials_per_cell: T.
+        search_budget: An end of a cell's search before T trials, as in `SearchPlan`; None where T alone ends it.
         select_top: Configurations that are re-run in select.
         select_seeds: Fresh seeds of each.
         confirm_seeds: S.
@@ -59,8 +64,8 @@ class ReportInput:
         trials: Any order; calibrate and reproduce runs are ignored.
         layers: Measurements of the confirm runs; may be empty.
         cost_per_replicate_s: Seconds that one more replicate of the study takes; None where unknown.
-        was_extended_after_look: True where replicates were added after a look at the result.
-        looks: Numbers of replicates at which a sequential study is looked at; empty for any other.
+        registration: What was fixed before the first trial, and what came later.
+        reuse: What was taken from other studies.
         is_finished: True where no trial will be added any more (finished, failed or cancelled): replicates that are
             incomplete are then left out and named, instead of holding the verdict back.
         options: The workload's options.
@@ -93,8 +98,9 @@ class ReportInput:
     trials: Sequence[TrialRecord]
     layers: Sequence[LayerMeasurement] = ()
     cost_per_replicate_s: float | None = None
-    was_extended_after_look: bool = False
-    looks: tuple[int, ...] = ()
+    search_budget: Mapping[str, float] | None = None
+    registration: Registration = AS_SUBMITTED
+    reuse: Reuse = NO_REUSE
     is_finished: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str = "random"
@@ -127,8 +133,8 @@ class ReportInput:
         *,
         layers: Sequence[LayerMeasurement] = (),
         cost_per_replicate_s: float | None = None,
-        was_extended_after_look: bool = False,
-        looks: tuple[int, ...] = (),
+        registration: Registration = AS_SUBMITTED,
+        reuse: Reuse = NO_REUSE,
         is_finished: bool = False,
         code_revision: str | None = None,
         curves: Sequence[ValidationCurve] = (),
@@ -164,8 +170,9 @@ class ReportInput:
             trials=trials,
             layers=layers,
             cost_per_replicate_s=cost_per_replicate_s,
-            was_extended_after_look=was_extended_after_look,
-            looks=looks,
+            search_budget=study.search.budget,
+            registration=registration,
+            reuse=reuse,
             is_finished=is_finished,
             options=study.options,
             sampler=study.search.sampler,
@@ -185,84 +192,32 @@ class ReportInput:
             if trial.phase in REPORTED_PHASES:
                 grouped.setdefault((trial.arm, trial.replicate), []).append(trial)
         places = [(arm.name, replicate) for arm in self.arms for replicate in range(self.replicates)]
-        return {place: Cell(place[1], tuple(_in_order(grouped.get(place, [])))) for place in places}
+        return {place: Cell(place[1], tuple(in_order(grouped.get(place, [])))) for place in places}
 
     def cells_of(self, arm: str) -> list[Cell]:
         """The arm's cells, by replicate."""
         return [self.cells[arm, replicate] for replicate in range(self.replicates)]
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One (arm, replicate): its trials of search, select and confirm, by number."""
-
-    replicate: int
-    trials: tuple[TrialRecord, ...]
-
-    def of_phase(self, phase: Phase) -> list[TrialRecord]:
-        """The trials of one phase, by number."""
-        return [trial for trial in self.trials if trial.phase is phase]
+    @property
+    def was_extended_after_look(self) -> bool:
+        """True where replicates were added after a look at the result."""
+        return self.registration.was_extended_after_look
 
     @property
-    def is_open(self) -> bool:
-        """True while a trial is waiting or running."""
-        return any(not trial.state.is_finished for trial in self.trials)
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of replicates at which a sequential study is looked at; empty for any other."""
+        return self.registration.planned_looks
 
     @property
-    def searched(self) -> list[TrialRecord]:
-        """Search trials that count towards the budget."""
-        return [t for t in self.of_phase(Phase.SEARCH) if t.outcome is not None and t.outcome.counts]
+    def runs_per_replicate(self) -> int:
+        """Most trainings of one replicate, over all arms."""
+        per_cell = self.trials_per_cell + self.select_top * self.select_seeds + self.confirm_seeds
+        return len(self.arms) * per_cell
 
-    @cached_property
-    def winner(self) -> int | None:
-        """`config` of the chosen configuration: the confirmed one, else select's choice; None before there is one."""
-        confirmed = sorted({trial.config for trial in self.of_phase(Phase.CONFIRM)})
-        select = self.of_phase(Phase.SELECT)
-        chosen = choose_winner(select) if select and not self.is_open else None
-        return confirmed[0] if confirmed and chosen not in confirmed else chosen
-
-    def search_trial(self, config: int) -> TrialRecord | None:
-        """The search trial of a configuration."""
-        return next((t for t in self.of_phase(Phase.SEARCH) if t.config == config), None)
-
-    @cached_property
-    def winning_trial(self) -> TrialRecord | None:
-        """A trial that has the winner's parameters: its search trial, else any later run of it."""
-        runs = [trial for trial in self.trials if trial.config == self.winner]
-        return next((t for t in runs if t.phase is Phase.SEARCH), runs[0] if runs else None)
-
-    @property
-    def confirm(self) -> dict[int, TrialRecord]:
-        """The winner's confirm runs that can be compared, by seed; of repeated runs of one seed the first."""
-        runs: dict[int, TrialRecord] = {}
-        for trial in self.of_phase(Phase.CONFIRM):
-            if trial.config == self.winner and is_comparable(trial):
-                runs.setdefault(trial.seed, trial)
-        return runs
-
-
-def has_diverged(trial: TrialRecord) -> bool:
-    """True where the run diverged, or says that it finished with an endpoint that is no finite number."""
-    if trial.outcome is Outcome.FINISHED and trial.test_value is not None:
-        return not math.isfinite(trial.test_value)
-    return trial.outcome is Outcome.DIVERGED
-
-
-def is_comparable(trial: TrialRecord) -> bool:
-    """True for a confirm run with a positive test endpoint, or one that diverged."""
-    is_measured = trial.outcome is Outcome.FINISHED and trial.test_value is not None and trial.test_value > 0
-    return has_diverged(trial) or is_measured
-
-
-def endpoint(trial: TrialRecord, chance_level: float) -> float:
-    """The test endpoint of a comparable run; chance level where it diverged."""
-    if has_diverged(trial) or trial.test_value is None:
-        return chance_level
-    return trial.test_value
-
-
-def _in_order(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    return sorted(trials, key=lambda trial: trial.number)
+    def has_searched(self, cell: Cell) -> bool:
+        """True where the cell's search is over: T trials that count, or what `search_budget` allows."""
+        plan = SearchPlan(trials=self.trials_per_cell, budget=self.search_budget)
+        return len(cell.searched) >= plan.trials or is_budget_spent(plan, cell.searched)
 
 
 def arm_inputs(study: Study, catalog: Catalog = BUILT_IN) -> tuple[ArmInput, ...]:

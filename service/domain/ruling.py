@@ -98,6 +98,7 @@ class Evidence:
         holm_p: p after Holm's correction over the declared pairs; None where there is no p.
         n_pairs: Declared pairs of the study.
         blockers: Why the budgets are not equal yet, such as "sgd 34 of 60" (search trials); empty where they are.
+        search_limit: What ends a search before T trials, such as "500 training steps"; empty where nothing does.
         remarks: Further sentences that must go with the verdict, such as missing runs.
         cost_per_replicate_s: Seconds that one more replicate takes; None where unknown.
     """
@@ -114,6 +115,7 @@ class Evidence:
     n_pairs: int = 1
     blockers: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    search_limit: str = ""
     cost_per_replicate_s: float | None = None
 
 

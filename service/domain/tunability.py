@@ -20,9 +20,10 @@ class Tunability:
     """One arm over its complete replicates.
 
     Attributes:
-        n_replicates: Replicates with all T search trials.
+        n_replicates: Replicates whose search is over; T is the fewest trials of any of them where a budget in steps
+            or seconds ended it.
         weighted_incumbent: Geometric mean of the expected best over budgets t = 1 .. T with weights T - t + 1: low
-            for an arm that is good early. None without a complete replicate.
+            for an arm that is good early. None without such a replicate.
         share_near_best: Share of the arm's search trials within 10 % of its best one; None likewise.
         few_over_all: E[best of 3] / E[best of T], at least 1: what is lost by trying three; None where T < 3, too.
     """
@@ -39,10 +40,10 @@ def tunability(source: ReportInput, arm: str) -> Tunability:
 
     Source: Sivaprasad et al., ICML 2020 (weighted incumbent, "CPL"), on the log and over the expected-best curve.
     """
-    curves = replicate_curves(source, arm)
+    n_trials, (curves,) = replicate_curves(source, arm)
     if not curves:
         return Tunability(arm, 0, None, None, None)
-    n_trials, places = source.trials_per_cell, budgets(source.trials_per_cell)
+    places = budgets(n_trials)
     curve = np.array([curves[replicate] for replicate in sorted(curves)]).mean(axis=0)
     every = np.arange(1, n_trials + 1)
     full = np.interp(every, places, curve)

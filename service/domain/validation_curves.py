@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.domain.report_input import ReportInput
-from service.domain.statistics import Effect, estimate_effect, mean
+from service.domain.statistics import Effect, Interval, clopper_pearson, estimate_effect, mean
 from service.domain.trial import Outcome, TrialRecord, ValidationCurve
 
 
@@ -20,6 +20,7 @@ class TargetTime:
         n_runs: Confirm runs with validation values, diverged ones included.
         n_hits: Those that reached the target; a run that diverged later did not.
         hit_rate: Mean over replicates of the share of their runs; None without runs.
+        hit_interval_95: Clopper-Pearson interval of `n_hits` of `n_runs`, as if runs were independent.
         restricted_mean_epochs: Mean over replicates of the mean number of epochs to the target, where a run that
             misses it counts with the horizon; None without runs.
         restricted_mean_steps: The same in training steps.
@@ -29,6 +30,7 @@ class TargetTime:
     n_runs: int
     n_hits: int
     hit_rate: float | None
+    hit_interval_95: Interval
     restricted_mean_epochs: float | None
     restricted_mean_steps: float | None
 
@@ -115,12 +117,14 @@ def _hits(
 def _describe(arm: str, hits: _Hits) -> TargetTime:
     runs = [hit for seeds in hits.values() for hit in seeds.values()]
     if not runs:
-        return TargetTime(arm, 0, 0, None, None, None)
+        return TargetTime(arm, 0, 0, None, clopper_pearson(0, 0).interval_95, None, None)
     means = [
         mean([mean([measure(hit) for hit in seeds.values()]) for seeds in hits.values()])
         for measure in (lambda hit: float(hit.is_hit), lambda hit: hit.epochs, lambda hit: hit.steps)
     ]
-    return TargetTime(arm, len(runs), sum(hit.is_hit for hit in runs), means[0], means[1], means[2])
+    n_hits = sum(hit.is_hit for hit in runs)
+    interval = clopper_pearson(n_hits, len(runs)).interval_95
+    return TargetTime(arm, len(runs), n_hits, means[0], interval, means[1], means[2])
 
 
 def _difference(baseline: _Hits, challenger: _Hits) -> Effect:

@@ -124,10 +124,12 @@ def _facts(evidence: Evidence) -> str:
     """The part that every sentence carries."""
     n, planned = evidence.effect.n, evidence.n_planned
     replicates = count(n, "replicate") if n == planned else f"{n} of {count(planned, 'replicate')}"
+    most, limit = ("up to ", f", within {evidence.search_limit}") if evidence.search_limit else ("", "")
     return (
         f"{evidence.challenger.name} against {evidence.baseline.name}, {evidence.metric} {_estimate(evidence)}, "
         f"R = {replicates}, S = {count(evidence.n_seeds, 'confirm seed')}, "
-        f"T = {count(evidence.n_trials, 'search trial')} per cell; chosen on validation, reported on test"
+        f"T = {most}{count(evidence.n_trials, 'search trial')} per cell{limit}; "
+        "chosen on validation, reported on test"
     )
 
 

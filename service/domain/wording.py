@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from service.domain.statistics import Interval
 
@@ -50,8 +51,16 @@ def probability(p: float) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """A number with its noun, such as "1 replicate", "3 replicates"."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    """A number with its noun, such as "1 replicate", "3 replicates", "2 searches"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def budget_words(budget: Mapping[str, float] | None) -> str:
+    """What ends a search before T trials, such as "500 training steps"; empty where nothing does."""
+    if budget is None:
+        return ""
+    ((unit, most),) = budget.items()
+    return f"{most:,.10g} training steps" if unit == "steps" else f"{most:,.10g} s of training"
 
 
 def duration(seconds: float) -> str:

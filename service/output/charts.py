@@ -51,27 +51,42 @@ def expected_best_svg(report: Mapping[str, Any], axis: str = "trials", *, is_fil
     return picture(WIDTH, HEIGHT, parts, f"Expected best validation endpoint by budget: {said}", is_file=is_file)
 
 
-def difference_svg(report: Mapping[str, Any], pair: Mapping[str, Any], *, is_file: bool = False) -> str | None:
-    """Difference of two arms against the budget; None where no replicate is complete in both."""
-    if not pair["trials"]:
+def difference_svg(
+    report: Mapping[str, Any], pair: Mapping[str, Any], axis: str = "trials", *, is_file: bool = False
+) -> str | None:
+    """Difference of two arms against the budget.
+
+    Args:
+        report: A report's JSON.
+        pair: One of its rows of `difference`.
+        axis: "trials", "steps" or "device_s": what both arms spend alike.
+        is_file: True for a file of its own.
+
+    Returns:
+        None where no replicate is complete in both, or the costs are not known.
+    """
+    curve = pair if axis == "trials" else pair.get(f"by_{axis}")
+    at = curve["trials" if axis == "trials" else "at"] if curve else None
+    if not curve or not at:
         return None
-    values = [v for key in ("log_ratio", "lower", "upper") for v in pair[key] or ()] + [0.0]
-    longest = pair["trials"][-1]
+    values = [v for key in ("log_ratio", "lower", "upper") for v in curve[key] or ()] + [0.0]
     frame = Frame(
         *(_LEFT, 44, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
-        x_range=(1, longest),
+        x_range=(at[0], at[-1]),
         y_range=padded(values, is_log=False),
-        is_x_log=longest > _MANY,
+        is_x_log=at[-1] / at[0] > _MANY,
     )
     index = [arm["name"] for arm in report["arms"]].index(pair["challenger"])
     title = f"{pair['challenger']} against {pair['baseline']}"
-    parts = [*_axes(frame, AXES["trials"], as_percent=True), text(6, 14, title, size=13)]
+    parts = [*_axes(frame, AXES[axis], as_percent=True), text(6, 14, title, size=13)]
     parts.append(text(6, 29, "below 0: the challenger's search is ahead", colour="muted", size=11))
     parts.append(line(frame.left, frame.y(0), frame.right, frame.y(0), "muted", 1.5))
-    if pair["lower"]:
-        parts.append(_band(frame, pair, "trials", index))
-    parts.append(_line(frame, pair["trials"], pair["log_ratio"], index))
-    said = f"{title}: {percent(pair['log_ratio'][0])} after 1 trial, {percent(pair['log_ratio'][-1])} after {longest}"
+    drawn = {**curve, axis: at}
+    if drawn["lower"]:
+        parts.append(_band(frame, drawn, axis, index))
+    parts.append(_line(frame, at, drawn["log_ratio"], index))
+    ends = [f"{percent(drawn['log_ratio'][i])} at {at[i]:.3g}" for i in (0, -1)]
+    said = f"{title}, against {AXES[axis]}: {' to '.join(ends)}"
     return picture(WIDTH, HEIGHT, parts, said, is_file=is_file)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from service.output.charts import expected_best_svg
+from service.output.charts import difference_svg, expected_best_svg
 from service.output.forest import forest_svg, rows_of
 from service.output.heat import surface_svg
 from service.output.markdown import markdown
@@ -20,7 +20,7 @@ MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "svg": "image/svg+xml",
 }
-FIGURES = ("effects", "expected-best", "surface")
+FIGURES = ("effects", "expected-best", "difference", "surface")
 
 
 def render(report: Mapping[str, Any], form: str, figure: str = "effects") -> str:
@@ -61,12 +61,13 @@ def _value(value: Any) -> str:
 
 
 def _picture(report: Mapping[str, Any], figure: str) -> str:
-    surfaces = report["estimates"]["surface"]["arms"]
+    surfaces, pairs = report["estimates"]["surface"]["arms"], report["estimates"]["difference"]["pairs"]
     makers: dict[str, Callable[[], str | None]] = {
         "effects": lambda: (
             forest_svg(rows_of(report), report["margin"], is_file=True) if report["comparisons"] else None
         ),
         "expected-best": lambda: expected_best_svg(report, is_file=True),
+        "difference": lambda: difference_svg(report, pairs[0], is_file=True) if pairs else None,
         "surface": lambda: surface_svg(surfaces[0], is_file=True) if surfaces else None,
     }
     if figure not in makers:

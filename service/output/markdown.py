@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from service.output.heading import caveats, design, history
 from service.output.paste import lines_to_paste
-from service.output.tables import Table, all_tables, caveats, design
+from service.output.tables import Table, all_tables
 
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The whole report as GitHub-flavoured Markdown: verdicts first, then notes, tables, lines to paste."""
     parts = [f"# {plain(report['study'])}", head_line(report), "## Verdicts", *_verdicts(report)]
+    if said := history(report):
+        parts += ["## How it came about", _bullets(said)]
     if report["notes"]:
-        parts += ["## Notes", "\n".join(f"- {plain(note)}" for note in report["notes"])]
+        parts += ["## Notes", _bullets(report["notes"])]
     parts += [part for table in all_tables(report) for part in table_parts(table)]
     pasted = [line for arm in report["arms"] for line in [*lines_to_paste(arm), ""]]
     if any(pasted):
@@ -21,9 +24,13 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _bullets(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+
+
 def head_line(report: Mapping[str, Any]) -> str:
     """What was compared on what, with the hash of the frozen spec."""
-    parts = [*design(report), f"frozen spec {report['spec_hash'][:12]}"]
+    parts = [*design(report), f"spec {report['spec_hash'][:12]}"]
     return " ".join([plain(" · ".join(parts)), *caveats(report)])
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from service.output.charts import difference_svg, expected_best_svg
 from service.output.forest import colour_of, forest_svg, rows_of
+from service.output.heading import caveats, design, history
 from service.output.heat import surface_svg
 from service.output.marks import theme_css
 from service.output.paste import lines_to_paste
-from service.output.tables import Table, all_tables, caveats, design, runs, winners
+from service.output.tables import Table, all_tables, runs, winners
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -32,6 +33,7 @@ def page(report: Mapping[str, Any]) -> str:
         *_surfaces(report),
         *_tables(tables, "mechanism"),
         *_paste(report),
+        *_history(report),
         *_raw(report),
         _foot(report),
     ]
@@ -80,9 +82,16 @@ def _capital(words: str) -> str:
 
 def _notes(report: Mapping[str, Any]) -> Iterable[str]:
     if report["notes"]:
-        yield from _section(
-            "Read with care", ["<ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
-        )
+        yield from _section("Read with care", _list(report["notes"]))
+
+
+def _history(report: Mapping[str, Any]) -> Iterable[str]:
+    if said := history(report):
+        yield from _section("How it came about", _list(said))
+
+
+def _list(sentences: Iterable[str]) -> list[str]:
+    return ["<ul>", *(f"<li>{escape(sentence)}</li>" for sentence in sentences), "</ul>"]
 
 
 def _section(title: str, parts: Iterable[str]) -> list[str]:
@@ -115,7 +124,11 @@ def table_html(table: Table) -> Iterable[str]:
 def _budget(report: Mapping[str, Any]) -> Iterable[str]:
     figures = [
         *(expected_best_svg(report, axis) for axis in ("trials", "device_s")),
-        *(difference_svg(report, pair) for pair in report["estimates"]["difference"]["pairs"]),
+        *(
+            difference_svg(report, pair, axis)
+            for pair in report["estimates"]["difference"]["pairs"]
+            for axis in ("trials", "device_s")
+        ),
     ]
     drawn = [f"<figure>{svg}</figure>" for svg in figures if svg]
     found = report["estimates"]["expected_best"]
@@ -140,7 +153,7 @@ def _paste(report: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _raw(report: Mapping[str, Any]) -> Iterable[str]:
-    tables = [winners(report), *(runs(pair) for pair in report["comparisons"])]
+    tables = [winners(report), *(runs(report, pair) for pair in report["comparisons"])]
     shown = [table for table in tables if table.rows]
     if not shown:
         return
@@ -154,8 +167,10 @@ def _raw(report: Mapping[str, Any]) -> Iterable[str]:
 
 def _foot(report: Mapping[str, Any]) -> str:
     code = f" · training code {escape(str(report['code_revision']))[:12]}" if report["code_revision"] else ""
+    is_frozen = report.get("registration", {}).get("is_preregistered", True)
+    frozen = "Spec, frozen before the first trial" if is_frozen else "Spec, written when the study was imported"
     seed = "" if report["seed"] is None else f" · seed {report['seed']}"
     return (
-        f"<footer>Spec, frozen before the first trial: <code>{escape(report['spec_hash'])}</code>{seed}{code}. "
+        f"<footer>{frozen}: <code>{escape(report['spec_hash'])}</code>{seed}{code}. "
         "Chosen on validation, reported on test; the unit of replication is the tuning replicate.</footer>"
     )

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from service.output.forest import forest_svg, rows_of
+from service.output.heading import caveats, design
 from service.output.markdown import plain, table_parts
-from service.output.tables import arms, caveats, design, effects, mechanism, seconds, tunability
+from service.output.tables import arms, effects, mechanism, seconds, tunability
 
 Report = Mapping[str, Any]
 COMMAND = "python -m service.output.results"

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.domain.wording import count, percent, percent_range, probability
 from service.output.forest import interval_of
+from service.output.heading import replicate_name
 
 Report = Mapping[str, Any]
 NONE = "–"
@@ -61,28 +62,6 @@ def _pair(row: Mapping[str, Any]) -> str:
     return f"{row['challenger']} against {row['baseline']}"
 
 
-def design(report: Report) -> list[str]:
-    """What was compared on what, part by part."""
-    budget = report["budget"]
-    return [
-        str(report["workload"]),
-        str(report["metric"]),
-        f"device {report['device']}",
-        f"R = {budget['replicates']} replicates",
-        f"T = {budget['trials_per_cell']} search trials ({report['sampler']})",
-        f"select {budget['select_top']} x {budget['select_seeds']}",
-        f"S = {budget['confirm_seeds']} confirm seeds",
-    ]
-
-
-def caveats(report: Report) -> list[str]:
-    """What holds for the report as a whole, in sentences."""
-    found = [] if report["is_finished"] else ["The study still runs: nothing here is final."]
-    if report["was_extended_after_look"]:
-        found.append("Replicates were added after a look; the intervals hold at every look.")
-    return found
-
-
 def all_tables(report: Report) -> list[Table]:
     """Every table that has rows, in reading order."""
     makers = (arms, effects, tunability, times, improvement, sensitivity, mechanism, winners)
@@ -100,7 +79,7 @@ def arms(report: Report) -> Table:
             share(arm["test_accuracy"]),
             _rate(arm["search_divergence"]),
             _rate(arm["confirm_divergence"]),
-            f"{sum(arm['n_runs'].values())} of {sum(arm['n_runs_planned'].values())}",
+            f"{sum(arm['n_runs'].values())} of {sum(arm['n_runs_planned'].values())}{_pruned(arm)}",
             seconds(arm["cpu_s"]),
         )
         for arm in report["arms"]
@@ -109,6 +88,10 @@ def arms(report: Report) -> Table:
     costs = ("diverged in search (95 %)", "diverged in confirm (95 %)", "trainings", "processor time")
     found = report["estimates"]["test_at_chosen"]
     return Table("arms", "Arms", (*header, *costs), rows, found["remark"], _method(found))
+
+
+def _pruned(arm: Mapping[str, Any]) -> str:
+    return f", {arm['n_pruned']} pruned" if arm.get("n_pruned") else ""
 
 
 def effects(report: Report) -> Table:
@@ -156,17 +139,25 @@ def times(report: Report) -> Table:
     for pair in found["pairs"]:
         for arm in pair["arms"]:
             is_challenger = arm["arm"] == pair["challenger"]
+            likely = _range(arm["hit_interval_95"], share) if arm.get("hit_interval_95") else NONE
             rows.append(
                 (
                     f"{arm['arm']} ({_pair(pair)})",
                     number(pair["target"]),
-                    f"{share(arm['hit_rate'])} ({arm['n_hits']} of {arm['n_runs']})",
+                    f"{share(arm['hit_rate'])} ({arm['n_hits']} of {arm['n_runs']}; {likely})",
                     number(arm["restricted_mean_epochs"]),
                     number(arm["restricted_mean_steps"]),
                     _difference(pair["difference"]) if is_challenger else NONE,
                 )
             )
-    header = ("arm (pair)", "target", "hit rate", "restricted mean epochs", "… steps", "difference in epochs (95 %)")
+    header = (
+        "arm (pair)",
+        "target",
+        "hit rate (95 %)",
+        "restricted mean epochs",
+        "… steps",
+        "difference in epochs (95 %)",
+    )
     return Table(
         "times", "Time to the baseline's validation loss", header, tuple(rows), found["remark"], _method(found)
     )
@@ -233,7 +224,7 @@ def winners(report: Report) -> Table:
     names = sorted(searched)
     rows = tuple(
         (
-            f"{arm['name']}, replicate {winner['replicate']}",
+            f"{arm['name']}, {replicate_name(report, winner['replicate'])}",
             NONE if winner["trial"] is None else str(winner["trial"]),
             number(winner["search_value"]),
             number(winner["select_mean"]),
@@ -253,11 +244,11 @@ def _parameter(value: Any) -> str:
     return NONE if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def runs(pair: Mapping[str, Any]) -> Table:
+def runs(report: Report, pair: Mapping[str, Any]) -> Table:
     """The raw runs behind one pair, each with its trial."""
     rows = tuple(
         (
-            f"replicate {replicate['replicate']}, seed {run['seed']}",
+            f"{replicate_name(report, replicate['replicate'])}, seed {run['seed']}",
             f"{number(run['baseline_value'])}{' (diverged)' if run['baseline_diverged'] else ''}",
             str(run["baseline_trial"]),
             f"{number(run['challenger_value'])}{' (diverged)' if run['challenger_diverged'] else ''}",

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import optuna
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
+
+from tests.reference import report_oracle
 
 COUNTED = ("finished", "diverged", "pruned")
 
@@ -25,7 +28,7 @@ def as_export(report: dict) -> dict:
         "margin": report["margin"],
         "compare": report["compare"],
         "confirm": {"seeds": budget["confirm_seeds"]},
-        "search": {"trials": budget["trials_per_cell"]},
+        "search": {"trials": budget["trials_per_cell"], "budget": budget["search"]},
         "replicates": budget["replicates"],
         "arms": [{"name": name, "search": space} for name, space in report["spaces"].items()],
     }
@@ -46,8 +49,8 @@ def logs(report: dict, arm: str) -> dict[int, list[float]]:
 
 
 def complete(report: dict, arm: str) -> dict[int, list[float]]:
-    n = report["budget"]["trials_per_cell"]
-    return {r: values[:n] for r, values in logs(report, arm).items() if len(values) >= n}
+    n, export = report["budget"]["trials_per_cell"], as_export(report)
+    return {r: values[:n] for r, values in logs(report, arm).items() if report_oracle.has_searched(export, arm, r)}
 
 
 def curves(report: dict, arm: str) -> dict[int, list[float]]:
@@ -61,14 +64,22 @@ def curves(report: dict, arm: str) -> dict[int, list[float]]:
 
 
 def expected_best(report: dict, arm: str) -> list[float]:
-    matrix = list(curves(report, arm).values())
+    matrix = shortest(curves(report, arm).values())
     return np.exp(np.mean(matrix, axis=0)).tolist() if matrix else []
+
+
+def shortest(rows: Iterable[list[float]]) -> list[list[float]]:
+    """All rows as long as the shortest: a budget in steps or seconds leaves cells with different numbers of trials."""
+    rows = list(rows)
+    n = min(map(len, rows), default=0)
+    return [row[:n] for row in rows]
 
 
 def difference(report: dict, baseline: str, challenger: str) -> tuple[list[float], list[list[float]]]:
     """Mean curve, and the curve of each replicate."""
     a, b = curves(report, baseline), curves(report, challenger)
-    matrix = [list(np.subtract(b[r], a[r])) for r in sorted(a.keys() & b.keys())]
+    n = min(map(len, [*a.values(), *b.values()]), default=0)
+    matrix = [list(np.subtract(b[r][:n], a[r][:n])) for r in sorted(a.keys() & b.keys())]
     return (np.mean(matrix, axis=0).tolist() if matrix else []), matrix
 
 
@@ -80,11 +91,24 @@ def band(matrix: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
     return found.confidence_interval.low, found.confidence_interval.high
 
 
+def difference_at_cost(report: dict, baseline: str, challenger: str, field: str, at: float) -> float:
+    """Mean over replicates of the log ratio where both arms have spent `at`, by straight lines between trials."""
+    a, b = curves(report, baseline), curves(report, challenger)
+    n = min(map(len, [*a.values(), *b.values()]))
+    ends = []
+    for arm, found in ((baseline, a), (challenger, b)):
+        cost = np.mean([t[field] for t in report["trials"] if t["arm"] == arm and t["phase"] == "search"])
+        lower = min(max(int(at / cost), 1), n - 1)
+        share = at / cost - lower
+        ends.append({r: (1 - share) * v[lower - 1] + share * v[lower] for r, v in found.items()})
+    return float(np.mean([ends[1][r] - ends[0][r] for r in sorted(a.keys() & b.keys())]))
+
+
 def tunability(report: dict, arm: str) -> tuple[float, float, float | None] | None:
-    found = curves(report, arm)
+    found = shortest(curves(report, arm).values())
     if not found:
         return None
-    mean = np.mean(list(found.values()), axis=0)
+    mean = np.mean(found, axis=0)
     n = len(mean)
     weighted = sum((n - t + 1) * mean[t - 1] for t in range(1, n + 1)) / sum(n - t + 1 for t in range(1, n + 1))
     values = complete(report, arm)

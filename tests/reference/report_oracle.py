@@ -50,9 +50,7 @@ def measure(export: dict, baseline: str, challenger: str) -> dict:
     groups = []
     for replicate in range(spec["replicates"]):
         arms = [confirmed(export, arm, replicate, chance) for arm in (baseline, challenger)]
-        enough = all(
-            len(searched(export, arm, replicate)) >= spec["search"]["trials"] for arm in (baseline, challenger)
-        )
+        enough = all(has_searched(export, arm, replicate) for arm in (baseline, challenger))
         common = sorted(set(arms[0]) & set(arms[1]))
         if enough and common:
             groups.append([np.log(arms[1][seed] / arms[0][seed]) for seed in common])
@@ -149,6 +147,16 @@ def searched(export: dict, arm: str, replicate: int) -> list[dict]:
     return [t for t in of(export, arm, "search", replicate) if t["outcome"] in COUNTED]
 
 
+def has_searched(export: dict, arm: str, replicate: int) -> bool:
+    """T trials, or what the budget in steps or seconds allows."""
+    search, trials = export["study"]["spec"]["search"], searched(export, arm, replicate)
+    fields = {"steps": "n_steps", "device_s": "duration_s"}
+    limits = (search.get("budget") or {}).items()
+    return len(trials) >= search["trials"] or any(
+        sum(t[fields[unit]] or 0 for t in trials) >= most for unit, most in limits
+    )
+
+
 def confirmed(export: dict, arm: str, replicate: int, chance: float) -> dict[int, float]:
     """Test endpoint by seed; a diverged run counts as chance level."""
     runs = {}
@@ -173,8 +181,7 @@ def is_behind(export: dict, arm: str) -> bool:
     for replicate in range(spec["replicates"]):
         runs = [t for phase in ("search", "select", "confirm") for t in of(export, arm, phase, replicate)]
         is_open = any(t["state"] in ("WAITING", "RUNNING") for t in runs)
-        n = len(searched(export, arm, replicate))
-        if n < spec["search"]["trials"] or is_open or not of(export, arm, "confirm", replicate):
+        if not has_searched(export, arm, replicate) or is_open or not of(export, arm, "confirm", replicate):
             return True
     return False
 

@@ -8,10 +8,12 @@ import numpy as np
 
 from service.domain.plain import to_plain
 from service.domain.report import build_report
+from service.domain.report_registration import AS_SUBMITTED, Registration
 from service.domain.trial import Outcome, Phase, TrialState
 from tests.unit.domain.study_simulation import SimulatedStudy
 
 CONFIRM = Phase.CONFIRM
+EXTENDED = Registration(amendments=({"replicates": 1, "after_look": True, "at": "2026-01-02T03:04:05+00:00"},))
 
 
 def export(source):
@@ -20,7 +22,7 @@ def export(source):
         "margin": source.margin,
         "compare": source.compare,
         "confirm": {"seeds": source.confirm_seeds},
-        "search": {"trials": source.trials_per_cell},
+        "search": {"trials": source.trials_per_cell, "budget": source.search_budget},
         "replicates": source.replicates,
         "arms": source.arms,
     }
@@ -88,7 +90,7 @@ def damaged_study(seed):
     if rng.random() < 0.1:
         trials = trials[: int(rng.integers(0, len(trials)))]
     compare = (("a", "b"), ("b", "c"), ("a", "c"))[: int(rng.integers(1, 4))]
-    flags = {"is_finished": bool(rng.random() < 0.8), "was_extended_after_look": bool(rng.random() < 0.2)}
+    flags = {"is_finished": bool(rng.random() < 0.8), "registration": EXTENDED if rng.random() < 0.2 else AS_SUBMITTED}
     # A chance level as good as a usual run lets an arm that diverges look better, which it may not be called.
     chance_level = float(rng.choice([math.log(10), 0.35]))
     return study.report_input(trials=trials, compare=compare, chance_level=chance_level, **flags)

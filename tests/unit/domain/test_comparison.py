@@ -13,6 +13,7 @@ from service.domain.trial import Phase, TrialState
 from service.domain.verdict import VerdictKind
 from tests.unit.domain.report_cases import (
     CONFIRM,
+    EXTENDED,
     change,
     confirms,
     diverge,
@@ -98,7 +99,7 @@ class TestComparison:
 
     def test_replicates_added_after_a_look_widen_the_interval(self, study):
         plain = only(study.report_input()).measurement.effect
-        looked = only(study.report_input(was_extended_after_look=True)).measurement.effect
+        looked = only(study.report_input(registration=EXTENDED)).measurement.effect
         assert looked.interval_95.lower < plain.interval_95.lower
         assert looked.p_value > plain.p_value
 

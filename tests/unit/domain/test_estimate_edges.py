@@ -136,6 +136,6 @@ class TestBootstrap:
                 else t
                 for t in trials
             )
-            estimates.append(replicate_curves(dataclasses.replace(source, trials=trials), "adamw")[0][1])
+            estimates.append(replicate_curves(dataclasses.replace(source, trials=trials), "adamw")[1][0][0][1])
         direct = rng.normal(0, 1, (100_000, 2)).min(axis=1).mean()
         assert np.mean(estimates) == pytest.approx(direct, abs=3 * np.std(estimates) / 20)

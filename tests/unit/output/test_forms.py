@@ -87,7 +87,7 @@ class TestPage:
             "Chosen configurations",
         ):
             assert part in said
-        assert render(report, "html").count("<svg") == 6
+        assert render(report, "html").count("<svg") == 8
 
     def test_asks_for_nothing_and_runs_nothing(self, report):
         html = render(report, "html")
@@ -132,7 +132,7 @@ def test_degenerate_reports_have_every_form(name, source):
 def test_an_unknown_form_or_figure_names_the_known_ones(report):
     with pytest.raises(ValueError, match="forms json, md, html, csv, svg, not 'pdf'"):
         render(report, "pdf")
-    with pytest.raises(ValueError, match="figures effects, expected-best, surface, not 'pie'"):
+    with pytest.raises(ValueError, match="figures effects, expected-best, difference, surface, not 'pie'"):
         render(report, "svg", "pie")
     assert set(MEDIA_TYPES) == {"json", "md", "html", "csv", "svg"}
 
