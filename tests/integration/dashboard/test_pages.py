@@ -1,15 +1,18 @@
 """Pages on a real ledger, without a browser: what they say, in which state."""
 
+import json
 import re
 
 import pytest
 from sqlalchemy import text
 
+from service.domain.checks import CheckVerdict
 from service.reports import store_report
 from service.store.studies import end_study
 from tests.browser.filling import fill
 from tests.integration.api.conftest import api  # noqa: F401
 from tests.integration.api.support import register, run, submit
+from tests.unit.domain.check_cases import check, full_check, layered
 
 PLAIN = re.compile(r"<[^>]+>")
 
@@ -111,3 +114,21 @@ def test_waiting_trials_without_a_worker_are_a_banner_with_a_remedy(api, see, le
 
 def test_a_study_that_is_not_there_is_a_page_that_says_so(see):
     assert "There is no such page" in see("/studies/77", 404)
+
+
+def test_checks_show_their_history_and_what_a_failure_explains(api, see):  # noqa: F811
+    assert "tangent check --baseline main" in see("/checks")
+    for seed in range(3):
+        passed = check(layered(CheckVerdict.PASS), seed=seed)
+        assert api.post("/api/v1/checks", json=json.loads(json.dumps(passed.to_dict()))).status_code == 201
+    failed = json.loads(json.dumps(full_check().to_dict()))
+    check_id = api.post("/api/v1/checks", json=failed).json()["id"]
+    history = see("/checks")
+    assert f"fail, check {check_id}" in history
+    assert "3" in history
+    shown = see(f"/checks/{check_id}")
+    findings = [finding for layer in failed["layers"] for finding in layer["findings"]]
+    assert findings
+    for finding in findings:
+        assert finding["name"] in shown
+    assert "There is no such page" in see("/checks/999", 404)
