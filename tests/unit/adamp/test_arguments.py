@@ -80,6 +80,22 @@ def test_a_switch_that_is_no_bool_is_named_with_its_optimizer(optimizer, hyper, 
         optimizer(params(), **{name: "no"}, **hyper)
 
 
+@pytest.mark.parametrize(("optimizer", "hyper"), OPTIMIZERS)
+def test_fused_is_refused_with_the_optimizer_where_no_fused_step_is_written(optimizer, hyper):
+    param = torch.nn.Parameter(torch.ones(2, 3, device="meta"))
+    with pytest.raises(RuntimeError, match=r"no fused step for meta parameters here \(none is written\)"):
+        optimizer([param], fused=True, **hyper)
+    subject = optimizer(params(), **hyper)
+    with pytest.raises(RuntimeError, match="no fused step for meta parameters"):
+        subject.add_param_group({"params": [param], "fused": True})
+    assert len(subject.param_groups) == 1
+
+
+def test_a_misspelt_name_is_found_behind_names_that_are_right_or_ones_own():
+    with pytest.raises(ValueError, match="did you mean 'momentum'"):
+        SGDP([{"params": params(), "lr": 0.1, "name": "head", "momentun": 0.9}])
+
+
 def test_a_group_may_carry_keys_of_its_own():
     group = {"params": params(), "name": "head", "lr_scale": 0.5, "initial_lr": 0.1}
     assert AdamP([group]).param_groups[0]["lr_scale"] == 0.5
