@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from service.catalogs import catalog_of
 from service.domain.looks import take_look
-from service.domain.plan import CellPlan, CellState, plan_cell
+from service.domain.plan import CellPlan, CellState, Tally, plan_cell, plan_search
 from service.domain.report_input import ReportInput
 from service.domain.report_registration import Registration
 from service.domain.seeds import training_seed
+from service.domain.study import Study
 from service.domain.trial import Params, Phase, StudyId, TrialRecord, TrialState
 from service.search import CellPruner, CellSearch, Rungs, sampler_record, start_search
 from service.store import rungs, studies, trials
@@ -32,6 +33,7 @@ class Cell:
     search: CellSearch
     pruner: CellPruner | None = None
     records: dict[int, TrialRecord] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     is_dirty: bool = True
     stored: CellRow = field(init=False)
 
@@ -40,12 +42,23 @@ class Cell:
 
     def take(self, record: TrialRecord, rungs: Rungs) -> None:
         """Note a trial, which may be known; a finished search trial is told to the search."""
-        self.records[record.number] = record
+        self.note(record)
         self.is_dirty = True
         if self.pruner is not None and rungs:
             self.pruner.report(record, rungs)
         if record.phase is Phase.SEARCH and record.state.is_finished:
             self.search.tell(record, rungs)
+
+    def note(self, record: TrialRecord) -> None:
+        """Keep a trial as it is now."""
+        if (before := self.records.get(record.number)) is not None:
+            self.tally.add(before, -1)
+        self.records[record.number] = record
+        self.tally.add(record)
+
+    def plan(self, study: Study) -> CellPlan:
+        """What the cell does next; all its trials are looked at only where counts do not tell."""
+        return plan_search(study, self.tally) or plan_cell(study, list(self.records.values()))
 
     def decide(self, rungs: Sequence[Rung]) -> Decision:
         """Whether a running trial goes on, from what it has measured since the last decision, by epoch."""
@@ -120,7 +133,7 @@ class StudyWork:
         if self._is_pruning:
             self._decide(connection)
         dirty = [cell for cell in self._cells.values() if cell.is_dirty]
-        plans = {cell.row.id: plan_cell(self.study, list(cell.records.values())) for cell in dirty}
+        plans = {cell.row.id: cell.plan(self.study) for cell in dirty}
         self.ending = self._ending_of(plans)
         if self.ending is not None and self.ending[0] == "FINISHED" and self.study.sequential is not None:
             self.ending = self._look(connection)
@@ -223,7 +236,7 @@ class StudyWork:
             return False
         for number, trial in enumerate(new, start=first):
             cell = self._cells[trial.cell_id]
-            cell.records[number] = _waiting_record(cell.row, number, trial)
+            cell.note(_waiting_record(cell.row, number, trial))
             cell.row = replace(cell.row, next_cell_number=max(cell.row.next_cell_number, trial.cell_number + 1))
         return True
 

@@ -57,6 +57,75 @@ class CellPlan:
     winner: int | None = None
 
 
+@dataclass
+class Tally:
+    """A cell's trials as counts, kept up to date trial by trial: a search of 10,000 costs a step what one of 10 does.
+
+    Attributes:
+        n_failed: Trials of any phase that finished and do not count.
+        n_counted: Search trials that count.
+        n_open: Search trials that have not finished.
+        n_steps: Steps of the counted ones.
+        duration_s: Seconds of the counted ones.
+    """
+
+    n_failed: int = 0
+    n_counted: int = 0
+    n_open: int = 0
+    n_steps: int = 0
+    duration_s: float = 0.0
+
+    def add(self, trial: TrialRecord, sign: int = 1) -> None:
+        """Count a trial, or with -1 no longer."""
+        is_counted = trial.outcome is not None and trial.outcome.counts
+        if trial.state.is_finished and not is_counted:
+            self.n_failed += sign
+        if trial.phase is not Phase.SEARCH:
+            return
+        if not trial.state.is_finished:
+            self.n_open += sign
+        if is_counted:
+            self.n_counted += sign
+            self.n_steps += sign * (trial.n_steps or 0)
+            self.duration_s += sign * (trial.duration_s or 0.0)
+
+    def has_spent(self, search: SearchPlan) -> bool:
+        """True where the counted trials have used what `search.budget` allows; False without one."""
+        if search.budget is None:
+            return False
+        ((unit, most),) = search.budget.items()
+        return (self.n_steps if unit == "steps" else self.duration_s) >= most
+
+
+def tally_of(trials: Iterable[TrialRecord]) -> Tally:
+    """The counts of a cell's trials."""
+    tally = Tally()
+    for trial in trials:
+        tally.add(trial)
+    return tally
+
+
+def is_budget_spent(search: SearchPlan, counted: Iterable[TrialRecord]) -> bool:
+    """`Tally.has_spent` of the counted search trials of a cell."""
+    return tally_of(counted).has_spent(search)
+
+
+def plan_search(study: Study, tally: Tally) -> CellPlan | None:
+    """Decide what a cell does next as far as counts tell: while it searches, and where it has failed; else None."""
+    if tally.n_failed > study.limits.failures:
+        reason = f"{tally.n_failed} trials of the cell failed; limits.failures is {study.limits.failures}"
+        return CellPlan(CellState.FAILED, reason=reason)
+    is_spent = tally.has_spent(study.search)
+    if is_spent and tally.n_open:
+        return CellPlan(CellState.SEARCH)
+    if tally.n_counted < study.search.trials and not is_spent:
+        missing = study.search.trials - tally.n_counted - tally.n_open
+        if study.search.is_stepwise:
+            missing = min(missing, study.search.parallelism - tally.n_open)
+        return CellPlan(CellState.SEARCH, n_suggestions=max(0, missing))
+    return None
+
+
 def plan_cell(study: Study, trials: Sequence[TrialRecord]) -> CellPlan:
     """Decide what a cell does next.
 
@@ -64,31 +133,11 @@ def plan_cell(study: Study, trials: Sequence[TrialRecord]) -> CellPlan:
         study: The frozen specification.
         trials: All trials of one cell, in any order.
     """
-    n_failed = sum(t.state.is_finished and t.outcome is not None and not t.outcome.counts for t in trials)
-    if n_failed > study.limits.failures:
-        reason = f"{n_failed} trials of the cell failed; limits.failures is {study.limits.failures}"
-        return CellPlan(CellState.FAILED, reason=reason)
-    search = [t for t in trials if t.phase is Phase.SEARCH]
-    counted = [t for t in search if t.outcome is not None and t.outcome.counts]
-    n_open = sum(not t.state.is_finished for t in search)
-    is_spent = is_budget_spent(study.search, counted)
-    if is_spent and n_open:
-        return CellPlan(CellState.SEARCH)
-    if len(counted) < study.search.trials and not is_spent:
-        missing = study.search.trials - len(counted) - n_open
-        if study.search.is_stepwise:
-            missing = min(missing, study.search.parallelism - n_open)
-        return CellPlan(CellState.SEARCH, n_suggestions=max(0, missing))
+    plan = plan_search(study, tally_of(trials))
+    if plan is not None:
+        return plan
+    counted = [t for t in trials if t.phase is Phase.SEARCH and t.outcome is not None and t.outcome.counts]
     return _plan_reruns(study, counted, trials)
-
-
-def is_budget_spent(search: SearchPlan, counted: Iterable[TrialRecord]) -> bool:
-    """True where the counted trials of a cell have used what `search.budget` allows; False without one."""
-    if search.budget is None:
-        return False
-    ((unit, most),) = search.budget.items()
-    used = sum((t.n_steps if unit == "steps" else t.duration_s) or 0 for t in counted)
-    return used >= most
 
 
 def _plan_reruns(study: Study, searched: Sequence[TrialRecord], trials: Sequence[TrialRecord]) -> CellPlan:
