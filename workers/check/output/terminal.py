@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import indent
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.domain.checks import Check, Finding
+from service.domain.checks import Check, Finding, LayerResult
 from service.render import human_time
 from workers.check.output.words import heading, noteworthy, verdict_sentence
 
+_NARROW = 100
+"""Columns below which a finding's name gives way to its sentence."""
 _STYLES = {
     "PASS": "green",
     "FAIL": "bold red",
@@ -29,7 +30,11 @@ def print_check(check: Check, console: Console) -> None:
     Only the table is wrapped: commands and scripts must be whole lines to be copied.
     """
     console.print(Text(f"\n{check.name}  {heading(check)}", style="bold"), soft_wrap=True)
-    console.print(_table(check), soft_wrap=False)
+    for layer in check.layers:
+        console.print(_layer(layer), soft_wrap=True)
+        if layer.findings:
+            console.print(_table(layer.findings, console.width), soft_wrap=False)
+    console.print()
     for finding in noteworthy(check):
         for line in _finding(finding):
             console.print(line, soft_wrap=True)
@@ -38,25 +43,25 @@ def print_check(check: Check, console: Console) -> None:
     console.print(last.append(f" ({human_time(check.duration_s)})", style="dim"), soft_wrap=True)
 
 
-def _table(check: Check) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
-    table.add_column("layer", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("finding", overflow="fold")
-    table.add_column("", overflow="fold")
-    for layer in check.layers:
-        time = f"  {human_time(layer.duration_s)}" if layer.findings else ""
-        name = Text.assemble(layer.layer.value, (time, "dim"))
-        for i, finding in enumerate(layer.findings):
-            table.add_row(name if i == 0 else "", _verdict(finding.verdict.value), finding.name, finding.sentence)
-        if layer.reason or not layer.findings:
-            verdict = "" if layer.findings else _verdict(layer.verdict.value)
-            table.add_row("" if layer.findings else name, verdict, "", Text(layer.reason, style="dim"))
+def _layer(layer: LayerResult) -> Text:
+    time = f"  {human_time(layer.duration_s)}" if layer.findings else ""
+    verdict = layer.verdict.value
+    line = Text.assemble((f"{layer.layer.value:10}", "bold"), (verdict, _STYLES[verdict]), (time, "dim"))
+    return line.append(f"  {layer.reason}", style="dim") if layer.reason else line
+
+
+def _table(findings: Sequence[Finding], width: int) -> Table:
+    """A line for each finding; without its name where there is little room, because the sentence says most of it."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    if width >= _NARROW:
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        verdict = finding.verdict.value
+        names = [finding.name] if width >= _NARROW else []
+        table.add_row(Text(f"  {verdict}", style=_STYLES[verdict]), *names, finding.sentence)
     return table
-
-
-def _verdict(verdict: str) -> Text:
-    return Text(verdict, style=_STYLES[verdict])
 
 
 def _finding(finding: Finding) -> Iterator[Text]:

@@ -27,8 +27,8 @@ def verdict_sentence(check: Check) -> str:
         return f"it behaves otherwise than the baseline ({', '.join(changed)}); acknowledged by {check.acknowledged}"
     if check.verdict is CheckVerdict.SKIPPED:
         return "nothing was compared"
-    failed = [f"{finding.layer.value}: {finding.name}" for finding in noteworthy(check)]
-    return ", ".join(failed) if check.verdict is CheckVerdict.FAIL else "no harm found"
+    failed = [finding for finding in noteworthy(check) if finding.verdict is CheckVerdict.FAIL]
+    return ", ".join(f"{finding.layer.value}: {finding.name}" for finding in failed) or "no harm found"
 
 
 def noteworthy(check: Check) -> list[Finding]:

@@ -34,9 +34,9 @@ def test_the_terminal_shows_every_finding_and_all_of_a_failure_in_lines_that_can
         assert f"  {FAILED.sentence}" in lines
         assert f"  {FAILED.explanation}" in lines
         assert "print('``` <b>')" in lines
-        assert "FAIL  adamp: numerics: float64-trajectories" in lines[-1]
+        assert lines[-1] == "FAIL  adamp: numerics: float64-trajectories (1 min 2 s)"
     for layer in full_check().layers:
-        assert all(finding.name in text for finding in layer.findings)
+        assert all(finding.name in text and finding.sentence in text for finding in layer.findings)
     assert "not run: numerics failed, which decides" in text
 
 
