@@ -1,4 +1,4 @@
-"""An index from which the best value of each arm, and the best trials of a cell, can be read.
+"""Indexes from which the best value of each arm can be read, and a study's trials in the order of their values.
 
 Revision: 0003
 Revises: 0002
@@ -20,7 +20,9 @@ def upgrade() -> None:
         ["cell_id", "phase", "value"],
         postgresql_where=sa.text("outcome IN ('finished', 'pruned')"),
     )
+    op.create_index(op.f("ix_trials_by_value"), "trials", ["study_id", "value", "number"])
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_trials_by_value"), table_name="trials")
     op.drop_index(op.f("ix_trials_best"), table_name="trials")

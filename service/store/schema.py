@@ -192,6 +192,7 @@ trials = Table(
     Index("ix_trials_leases", "lease_expires_at", postgresql_where=text("state = 'RUNNING'")),
     Index("ix_trials_untold", "study_id", postgresql_where=text("outcome IS NOT NULL AND NOT is_told")),
     Index("ix_trials_best", "cell_id", "phase", "value", postgresql_where=text("outcome IN ('finished', 'pruned')")),
+    Index("ix_trials_by_value", "study_id", "value", "number"),
     Index("ix_trials_content_key", "content_key", postgresql_where=text("content_key IS NOT NULL")),
 )
 

@@ -1,0 +1,214 @@
+"""The trials table with its filter, its CSV, and one trial in full."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.responses import Response
+
+from service import studies, trials
+from service.dashboard.context import Ledger, StudyPath, TrialPath
+from service.dashboard.palette import arm_styles
+from service.dashboard.rendering import page
+from service.domain.trial import StudyId
+from service.domain.trial_filter import EXAMPLES, Condition, FilterError, parse_filter
+from service.store.dashboard_trials import SORTS, count_trials, page_of_trials
+from service.store.database import Connection, Database
+from service.store.studies import StudyRow
+
+router = APIRouter(include_in_schema=False)
+
+PAGE = 50
+CSV_PAGE = 2000
+COLUMNS = {
+    "replicate": "replicate",
+    "phase": "phase",
+    "state": "state",
+    "value": "validation value",
+    "test_value": "test value",
+    "params": "parameters",
+    "duration_s": "seconds",
+    "n_steps": "steps",
+    "seed": "seed",
+    "attempt": "attempts",
+}
+"""Columns that may be picked, beside number and arm, which stay."""
+SHOWN = ("replicate", "phase", "state", "value", "params", "duration_s")
+
+_Filter = Annotated[str, Query(max_length=500)]
+_Sort = Annotated[str, Query(pattern="^-?(number|value|test_value|duration_s|n_steps|replicate)$")]
+_After = Annotated[str, Query(max_length=60, pattern=r"^([-+.e0-9]*:\d{1,10})?$")]
+
+
+@router.get("/studies/{study_id}/parts/trials")
+def show_table(
+    request: Request,
+    ledger: Ledger,
+    study_id: StudyPath,
+    filter: _Filter = "",  # noqa: A002
+    sort: _Sort = "number",
+    after: _After = "",
+    cols: Annotated[list[str] | None, Query(max_length=20)] = None,
+) -> Response:
+    """A page of the table; a filter that cannot be read is said and shows nothing."""
+    with ledger.transaction() as connection:
+        row = studies.get(connection, StudyId(study_id))
+        conditions, problem = _read(row, filter)
+        found: list[dict[str, Any]] = []
+        n = 0
+        if not problem:
+            found = _page(connection, row, conditions, sort, _place(after), PAGE + 1)
+            n = count_trials(connection, row.id, conditions)
+    columns = [name for name in COLUMNS if name in (cols or SHOWN)]
+    given = {"filter": filter, "sort": sort, "cols": columns if cols else []}
+    context = {
+        "row": row,
+        "styles": arm_styles([(arm.name, arm.optimizer) for arm in row.study.arms]),
+        "trials": found[:PAGE],
+        "n": n,
+        "filter": filter,
+        "sort": sort,
+        "problem": problem,
+        "examples": EXAMPLES,
+        "columns": {name: COLUMNS[name] for name in columns},
+        "all_columns": COLUMNS,
+        "sorts": {name: _link(row, {**given, "sort": _turned(sort, name)}) for name in SORTS},
+        "next": _link(row, {**given, "after": _mark(found[PAGE - 1], sort)}) if len(found) > PAGE else None,
+        "first": _link(row, given) if after else None,
+        "csv": f"/studies/{row.id}/trials.csv?{urlencode({'filter': filter, 'sort': sort})}",
+    }
+    return page(request, "parts/trials.html", context, as_of=row.revision)
+
+
+def _read(row: StudyRow, text: str) -> tuple[tuple[Condition, ...], str]:
+    params = {name for arm in row.study.arms for name in arm.space}
+    try:
+        return parse_filter(text, params), ""
+    except FilterError as error:
+        return (), str(error)
+
+
+def _page(
+    connection: Connection,
+    row: StudyRow,
+    conditions: tuple[Condition, ...],
+    sort: str,
+    after: tuple[float | None, int] | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    name = sort.removeprefix("-")
+    is_descending = sort.startswith("-")
+    return page_of_trials(
+        connection, row.id, conditions, sort=name, is_descending=is_descending, after=after, limit=limit
+    )
+
+
+def _place(after: str) -> tuple[float | None, int] | None:
+    """Where a page starts: "0.1234:17" is after trial 17, whose sort value is 0.1234; ":17" has none."""
+    if not after:
+        return None
+    value, _, number = after.rpartition(":")
+    try:
+        return (float(value) if value else None, int(number))
+    except ValueError:
+        return None
+
+
+def _mark(trial: Mapping[str, Any], sort: str) -> str:
+    value = trial[sort.removeprefix("-")]
+    return f"{'' if value is None else repr(float(value))}:{trial['number']}"
+
+
+def _turned(sort: str, name: str) -> str:
+    return f"-{name}" if sort == name else name
+
+
+def _link(row: StudyRow, given: Mapping[str, Any]) -> str:
+    query = urlencode({key: value for key, value in given.items() if value}, doseq=True)
+    return f"/studies/{row.id}?{query}#trials"
+
+
+@router.get("/studies/{study_id}/trials.csv")
+def export_table(
+    ledger: Ledger,
+    study_id: StudyPath,
+    filter: _Filter = "",  # noqa: A002
+    sort: _Sort = "number",
+) -> Response:
+    """All trials that the filter lets through, in that order, sent as they are read."""
+    with ledger.transaction() as connection:
+        row = studies.get(connection, StudyId(study_id))
+    conditions, problem = _read(row, filter)
+    if problem:
+        return Response(problem + "\n", 422, media_type="text/plain")
+    headers = {"Content-Disposition": f'attachment; filename="study-{row.id}-trials.csv"'}
+    return StreamingResponse(_lines(ledger, row, conditions, sort), media_type="text/csv", headers=headers)
+
+
+def _lines(ledger: Database, row: StudyRow, conditions: tuple[Condition, ...], sort: str) -> Iterator[str]:
+    params = sorted({name for arm in row.study.arms for name in arm.space})
+    plain = ("number", "arm", "optimizer", "replicate", "phase", "config", "seed", "state", "outcome", "attempt")
+    measured = ("value", "test_value", "n_steps", "duration_s")
+    yield _csv_line([*plain, *measured, *params])
+    after: tuple[float | None, int] | None = None
+    while True:
+        with ledger.transaction() as connection:
+            found = _page(connection, row, conditions, sort, after, CSV_PAGE)
+        for trial in found:
+            fields = [trial[name] for name in (*plain, *measured)]
+            yield _csv_line([*fields, *(trial["params"].get(name) for name in params)])
+        if len(found) < CSV_PAGE:
+            return
+        after = _place(_mark(found[-1], sort))
+
+
+def _csv_line(values: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(values)
+    return line.getvalue()
+
+
+@router.get("/studies/{study_id}/trials/{number}")
+def show_trial(request: Request, ledger: Ledger, study_id: StudyPath, number: TrialPath) -> Response:
+    """One trial in full."""
+    with ledger.transaction() as connection:
+        row = studies.get(connection, StudyId(study_id))
+        trial = trials.show(connection, row.id, number)
+        best = page_of_trials(
+            connection, row.id, parse_filter(f"arm={trial['arm']} phase=search"), sort="value", limit=1
+        )
+    context = {
+        "row": row,
+        "trial": trial,
+        "style": arm_styles([(arm.name, arm.optimizer) for arm in row.study.arms])[trial["arm"]],
+        "best": best[0] if best and best[0]["value"] is not None else None,
+        "lines": curve_points(trial["measurements"]),
+    }
+    return page(request, "trial.html", context, as_of=row.revision)
+
+
+def curve_points(measurements: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Validation values by epoch as the points of a polyline in a box of 320 by 120; None for fewer than two."""
+    found = [(entry["epoch"], entry["value"]) for entry in measurements if entry["value"] is not None]
+    if len(found) < 2:
+        return None
+    epochs, values = [epoch for epoch, _ in found], [value for _, value in found]
+    low, high = min(values), max(values)
+    width = max(epochs) - min(epochs) or 1
+    points = [
+        (4 + 312 * (epoch - min(epochs)) / width, 4 + 112 * ((high - value) / (high - low) if high > low else 0.5))
+        for epoch, value in found
+    ]
+    return {
+        "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        "low": low,
+        "high": high,
+        "first": min(epochs),
+        "last": max(epochs),
+    }
