@@ -220,8 +220,9 @@ def change(
         changes["max_running"] = _limit(max_running)
     with connected() as client:
         spec = client.change_settings(study, changes)["spec"]
-    limit = "no limit" if spec["max_running"] is None else f"at most {spec['max_running']}"
-    _say(f"study {study}: priority {spec['priority']}, weight {spec['weight']:g}, {limit} of trials at once")
+    most = spec["max_running"]
+    limit = "any number of trials" if most is None else f"at most {_count(most, 'trial')}"
+    _say(f"study {study}: priority {spec['priority']}, weight {spec['weight']:g}, {limit} at once")
 
 
 def _limit(text: str) -> int | None:
