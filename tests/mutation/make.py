@@ -1,7 +1,7 @@
 """Write docs/mutation.json and .md from mutmut's results: `python -m tests.mutation.make FOLDER ...`.
 
-Each FOLDER is a copy of adamp/ and its tests in which mutmut has run, in plain torch or with the native step; a
-mutant killed in one of them is killed. mutmut must be importable, and is no dependency of the tests.
+Each FOLDER is one in which `tests.mutation.run` has run, in plain torch or with the native step; a mutant killed in one
+of them is killed. mutmut must be importable, and is no dependency of the tests.
 """
 
 import importlib.metadata
@@ -17,29 +17,28 @@ from typing import Any
 import torch
 
 from tests.mutation import page
-from tests.mutation.reasons import NOT_RUN, reason_of
+from tests.mutation.earlier import Earlier
+from tests.mutation.reasons import reason_of
 
 NO_TESTS = 33  # mutmut's code
 HOW = (
-    "The tests of `tests/unit/adamp` ran, but for the slow ones (growth ratios, 100 steps, millions of elements), "
-    "the figures and the Triton kernels. Mutants of the code that calls the native step ran with the native step, "
-    "all others in plain torch (`ADAMP_PATH=torch`), for which the repository's tests must therefore run too. "
-    "The code was that of commit a3b6a11; later changes to it were not mutated. Survivors were judged equivalent by "
-    "the rules in `tests/mutation/reasons.py`, by reading and without proof."
+    "`tests/mutation/run.py` says which tests of `tests/unit/adamp` ran: not the slow ones, and none that start "
+    "processes of their own. Mutants ran in plain torch (`ADAMP_PATH=torch`), those of the code that calls the native "
+    "step with the native step. `native.py`, `layouts.py`, `dispatch.py`, `hooks.py`, `building.py` and `triton_*.py` "
+    "were not mutated. A mutant that runs out of time or crashes is killed. Survivors were judged equivalent by the "
+    "rules in `tests/mutation/reasons.py`, by reading and without proof."
 )
 
 
 def main() -> None:
     """Read, judge, write."""
-    codes: dict[str, list[int | None]] = {}
-    for folder in sys.argv[1:]:
-        for path in sorted(Path(folder, "mutants", "adamp").glob("*.meta")):
-            for name, code in json.loads(path.read_text())["exit_code_by_key"].items():
-                codes.setdefault(name, []).append(code)
-    done = {name: [c for c in all_of_it if c is not None] for name, all_of_it in codes.items()}
-    survivors = [name for name, all_of_it in done.items() if all_of_it and set(all_of_it) <= {0, NO_TESTS}]
-    os.chdir(sys.argv[1])
-    n_run = sum(bool(all_of_it) for all_of_it in done.values())
+    folders = [Path(folder).resolve() for folder in sys.argv[1:]]
+    earlier = Earlier(json.loads(page.DATA.read_text()), folders[0])
+    codes, home = read_codes(folders)
+    changes = {name: change_of(name, folder) for name, folder in home.items()}
+    kept = {name: earlier.is_alive(function_of(name), changes[name]) for name in codes}
+    verdicts = {name: is_alive(codes[name], kept[name]) for name in codes}
+    survivors = [name for name, alive in verdicts.items() if alive]
     document = {
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
@@ -47,28 +46,62 @@ def main() -> None:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+        "commit": (folders[0] / "commit").read_text(),
+        "earlier": {"commit": earlier.commit, "n_mutants": sum(decides(kept[name], codes[name]) for name in codes)},
         "files": sorted({name.split(".")[1] + ".py" for name in codes}),
-        "n_mutants": n_run,
-        "not_run": Counter(function_of(name) for name, all_of_it in done.items() if not all_of_it),
-        "n_killed": n_run - len(survivors),
+        "n_mutants": sum(alive is not None for alive in verdicts.values()),
+        "not_run": Counter(function_of(name) for name, alive in verdicts.items() if alive is None),
+        "n_killed": sum(alive is False for alive in verdicts.values()),
         "how": HOW,
-        "survivors": [describe(name, has_tests=0 in done[name]) for name in survivors],
+        "survivors": [describe(function_of(name), changes[name]) for name in survivors],
     }
     page.DATA.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     page.PAGE.write_text(page.render(document))
 
 
-def describe(name: str, *, has_tests: bool) -> dict[str, Any]:
-    """The function, the lines before and after, and why it survives."""
+def read_codes(folders: list[Path]) -> tuple[dict[str, list[int]], dict[str, Path]]:
+    """mutmut's exit codes by mutant, those of all runs; and a folder where the mutant lies."""
+    codes: dict[str, list[int]] = {}
+    home: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted((folder / "mutants" / "adamp").glob("*.meta")):
+            for name, code in json.loads(path.read_text())["exit_code_by_key"].items():
+                codes.setdefault(name, []).extend([] if code is None else [code])
+                home.setdefault(name, folder)
+    return codes, home
+
+
+def is_alive(codes: list[int], kept: bool | None) -> bool | None:
+    """Killed in any run is killed; None where the mutant never ran."""
+    if kept is False or set(codes) - {0, NO_TESTS}:
+        return False
+    return True if codes or kept else None
+
+
+def decides(kept: bool | None, codes: list[int]) -> bool:
+    """Whether the verdict is the earlier run's."""
+    return is_alive(codes, None) is not False and kept is not None and (kept is False or not codes)
+
+
+def change_of(name: str, folder: Path) -> list[str]:
+    """The lines before and after."""
     from mutmut.mutation.diff_apply import get_diff_for_mutant
 
+    os.chdir(folder)  # mutmut looks there
     diff = get_diff_for_mutant(name).splitlines()
     change = [line.strip() for line in diff if line[:1] in "+-" and not line.startswith(("+++", "---"))]
-    change = [f"{line[0]} {line[1:].strip()}" for line in change]
-    function = function_of(name)
-    reason = reason_of(function, change) if has_tests else NOT_RUN
-    is_equivalent = reason.startswith("Equivalent")
-    return {"function": function, "change": change, "reason": reason, "is_equivalent": is_equivalent}
+    return [f"{line[0]} {line[1:].strip()}" for line in change]
+
+
+def describe(function: str, change: list[str]) -> dict[str, Any]:
+    """A survivor, and why it survives."""
+    reason = reason_of(function, change)
+    return {
+        "function": function,
+        "change": change,
+        "reason": reason,
+        "is_equivalent": reason.startswith("Equivalent"),
+    }
 
 
 def function_of(name: str) -> str:

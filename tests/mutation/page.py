@@ -31,13 +31,23 @@ def _head(document: dict[str, Any], *, n_equivalent: int) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     n, n_killed, n_left = document["n_mutants"], document["n_killed"], sum(document["not_run"].values())
     not_run = ", ".join(f"{count} of {name}" for name, count in document["not_run"].items())
+    left = f"{n_left} more were made and not run: {not_run}." if n_left else "All that were made were run."
+    earlier = document["earlier"]
+    if earlier["n_mutants"]:
+        left += (
+            f" The verdicts of {earlier['n_mutants']} are those of commit {earlier['commit']}: their functions have not"
+            " changed since."
+        )
     return f"""# Mutation testing of adamp's Python
 
-Generated from `docs/mutation.json` by `python -m tests.mutation.make`; do not edit. {document["date"]}: {versions}.
+Generated from `docs/mutation.json` by `python -m tests.mutation.make`; do not edit. {document["date"]}, commit
+{document["commit"]}: {versions}.
 
-{n} mutants of {", ".join(document["files"])}: {n_killed} killed, {len(document["survivors"])} survived, of which
-{n_equivalent} are equivalent. That is {100 * share_killed(document):.1f} % of the others killed. {n_left} more mutants
-were made and not run, because processors were scarce: {not_run}.
+{n} mutants of {", ".join(document["files"])}:
+{n_killed} killed, {len(document["survivors"])} survived, of which {n_equivalent} are equivalent. That is
+{100 * share_killed(document):.1f} % of the others killed. {left}
+
+Later changes of that code were not mutated.
 
 {document["how"]}"""
 

@@ -8,9 +8,10 @@ ZERO_RATE = "Equivalent: without weight decay the rate is lr times 0"
 EXACT_QUOTIENT = "Equivalent: the number of elements is a multiple of the number of channels"
 ZERO_DIM = "Equivalent: a 0-dimensional double does not promote a float32 tensor, and is rounded when it meets one"
 SHORTCUT = "Equivalent: the condition only skips work whose result is the same (a complex gradient cannot be assigned)"
-NOT_RUN = "No test of the subset runs it"
 UNREAD = "Equivalent: a flag that is true in C either way, or a field that the algorithm does not read"
 FILLED = "Equivalent: torch fills in the key from the optimizer's defaults first; None is as false as False"
+FALSY = "Equivalent: None is as false as False"
+FIRST_OF = "Equivalent: only the nearest name is told, however many are looked for"
 UNDECIDED = "Not killed by the tests as they ran"
 
 # (function, what the changed lines must hold, reason), first match counts.
@@ -25,6 +26,8 @@ _RULES = [
     (r"_copy_state", r"\"capturable\", (None|True)?\)", r"capturable", FILLED),
     (r"write_record", r"/ Decision.CHANNEL", r"CHANNEL", "Equivalent: Decision.CHANNEL is 1"),
     (r"functional\._apply", r"decay >= 0|is not param", r"if ", SHORTCUT),
+    (r"_is_distributed", r"flattened\", None\)", r"False", FALSY),
+    (r"check_names", r"n=2|hyperparameters, cutoff", r"n=1", FIRST_OF),
     (r"channel_threshold", r"numel\(\) / ", r"//", EXACT_QUOTIENT),
     (r"_bias_corrections|functional\.adamp", r"\.to\(None\)|beta2, None", r"dtype", ZERO_DIM),
 ]
