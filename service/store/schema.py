@@ -194,6 +194,8 @@ trials = Table(
     Index("ix_trials_best", "cell_id", "phase", "value", postgresql_where=text("outcome IN ('finished', 'pruned')")),
     Index("ix_trials_by_value", "study_id", "value", "number"),
     Index("ix_trials_content_key", "content_key", postgresql_where=text("content_key IS NOT NULL")),
+    # Without it, deleting a trial looks at every other for a reference: 300 trials of 100,000 took 16 s.
+    Index("ix_trials_source_trial_id", "source_trial_id", postgresql_where=text("source_trial_id IS NOT NULL")),
 )
 
 attempts = Table(
