@@ -78,6 +78,7 @@ def read(connection: Connection, row: StudyRow) -> ReportInput:
         catalog_of(row),
         layers=trials.layer_measurements(connection, row.id),
         cost_per_replicate_s=_cost_per_replicate_s(connection, row),
+        wall_s=_wall_s(row),
         registration=_registration(row),
         reuse=_reuse(connection, row),
         is_finished=row.is_finished,
@@ -95,6 +96,12 @@ def _registration(row: StudyRow) -> Registration:
 def _reuse(connection: Connection, row: StudyRow) -> Reuse:
     found = reuse.reuse_of(connection, row.id)
     return Reuse(**{**found, "saved_s": float(found["saved_s"]), "studies": tuple(found["studies"])})
+
+
+def _wall_s(row: StudyRow) -> float | None:
+    if not row.is_finished or row.started_at is None or row.finished_at is None:
+        return None
+    return (row.finished_at - row.started_at).total_seconds()
 
 
 def _cost_per_replicate_s(connection: Connection, row: StudyRow) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +66,11 @@ class Report:
                 "cost_per_replicate_s": source.cost_per_replicate_s,
                 "search": to_plain(source.search_budget),
             },
+            "time": {
+                "wall_s": source.wall_s,
+                "device_s": _total(trial.duration_s for trial in source.trials),
+                "cpu_s": _total(trial.cpu_s for trial in source.trials),
+            },
             "registration": registration_document(source.registration, source.replicates, source.runs_per_replicate),
             "reuse": {**to_plain(source.reuse), "sentences": reuse_sentences(source.reuse)},
             "was_extended_after_look": source.was_extended_after_look,
@@ -96,6 +103,11 @@ def _provenance(source: ReportInput) -> dict[str, Any]:
         "curves": to_plain(sorted(source.curves, key=lambda curve: curve.trial)),
         "environments": to_plain(source.environments),
     }
+
+
+def _total(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if known else None
 
 
 def _trial(trial: TrialRecord) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class ReportInput:
         chance_level: Endpoint of a model that knows nothing, > 0; a diverged confirm run counts as this.
         margin: m > 0, on the log of the endpoint.
         trials_per_cell: T.
+        wall_s: Seconds from the study's first start to its end; None before that.
         search_budget: An end of a cell's search before T trials, as in `SearchPlan`; None where T alone ends it.
         select_top: Configurations that are re-run in select.
         select_seeds: Fresh seeds of each.
@@ -98,6 +99,7 @@ class ReportInput:
     trials: Sequence[TrialRecord]
     layers: Sequence[LayerMeasurement] = ()
     cost_per_replicate_s: float | None = None
+    wall_s: float | None = None
     search_budget: Mapping[str, float] | None = None
     registration: Registration = AS_SUBMITTED
     reuse: Reuse = NO_REUSE
@@ -133,6 +135,7 @@ class ReportInput:
         *,
         layers: Sequence[LayerMeasurement] = (),
         cost_per_replicate_s: float | None = None,
+        wall_s: float | None = None,
         registration: Registration = AS_SUBMITTED,
         reuse: Reuse = NO_REUSE,
         is_finished: bool = False,
@@ -170,6 +173,7 @@ class ReportInput:
             trials=trials,
             layers=layers,
             cost_per_replicate_s=cost_per_replicate_s,
+            wall_s=wall_s,
             search_budget=study.search.budget,
             registration=registration,
             reuse=reuse,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.domain.wording import budget_words
+from service.output.numbers import seconds
 
 Report = Mapping[str, Any]
 
@@ -22,6 +23,14 @@ def design(report: Report) -> list[str]:
         f"select {budget['select_top']} x {budget['select_seeds']}",
         f"S = {budget['confirm_seeds']} confirm seeds",
     ]
+
+
+def took(report: Report) -> str | None:
+    """How long the study took; None where that is not known."""
+    time = report.get("time")
+    if time is None or time["wall_s"] is None or time["device_s"] is None:
+        return None
+    return f"{seconds(time['wall_s'])} from the first start to the end, {seconds(time['device_s'])} of one slot"
 
 
 def _search(report: Report) -> str:

@@ -14,48 +14,60 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from service.domain.wording import count
+from service.output.equal_arms import equal_arms_section
 from service.output.forest import forest_svg, rows_of
-from service.output.heading import caveats, design
+from service.output.heading import caveats, design, history, took
 from service.output.markdown import plain, table_parts
-from service.output.tables import arms, effects, mechanism, seconds, tunability
+from service.output.numbers import seconds
+from service.output.tables import arms, effects, improvement, mechanism, sensitivity, times, tunability
 
 Report = Mapping[str, Any]
 COMMAND = "python -m service.output.results"
 _DIFFERENT = ("better", "worse")
 
 
-def results_page(reports: Sequence[tuple[str, Report]]) -> str:
+EQUAL_ARMS = "equal-arms.json"
+_CONTROLS = "controls"
+
+
+def results_page(reports: Sequence[tuple[str, Report]], equal_arms: Mapping[str, Any] | None = None) -> str:
     """The page.
 
     Args:
         reports: File names with what they hold, in the order of the page.
+        equal_arms: The studies of one optimizer that were compared with one another; None where there are none.
     """
     parts = ["# Results", _INTRODUCTION]
     if not reports:
         parts.append("No study has been published yet.")
     else:
         parts += ["## All verdicts", _overview(reports), *_twins(reports)]
+    if equal_arms is not None:
+        parts += equal_arms_section(equal_arms, EQUAL_ARMS)
     for name, report in reports:
         parts += _study(name, report)
     return "\n\n".join(parts) + "\n"
 
 
 _INTRODUCTION = (
-    f"Written by `{COMMAND}` from the reports in `docs/results/`; edit those, not this page. Each study's verdict "
-    "stands as it fell. Change: of the test endpoint, challenger against baseline, negative is better. Each file holds "
+    f"Written by `{COMMAND}` from the reports in `docs/results/`; edit those, not this page. `python -m "
+    "tests.results.make` ran the studies in `docs/results/studies/` and wrote the reports. Each study's verdict stands "
+    "as it fell. Change: of the test endpoint, challenger against baseline, negative is better. Each file holds "
     "every trial, so that all of this can be recomputed from it."
 )
 
 
 def _overview(reports: Sequence[tuple[str, Report]]) -> str:
     lines = [
-        "| study | pair | verdict | change (95 %) | R | trainings | device time |",
-        "| --- |" + " --- |" * 3 + " ---: |" * 3,
+        "| study | pair | verdict | change (95 %) | Holm p | R | trainings | time of one slot |",
+        "| --- |" + " --- |" * 3 + " ---: |" * 4,
     ]
     for _, report in reports:
         table = effects(report)
         for pair, row in zip(report["comparisons"], table.rows, strict=True):
-            cells = (report["study"], row[0], pair["verdict"]["words"], f"{row[1]} ({row[2]})", row[4], *_spent(report))
+            words, change = pair["verdict"]["words"], f"{row[1]} ({row[2]})"
+            cells = (report["study"], row[0], words, change, row[3], row[4], *_spent(report))
             lines.append("| " + " | ".join(plain(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -73,10 +85,11 @@ def _twins(reports: Sequence[tuple[str, Report]]) -> Iterable[str]:
     ]
     if verdicts:
         n_alarms = sum(kind.startswith(_DIFFERENT) for kind in verdicts)
-        yield "## Equal arms"
+        yield "## Twins"
         yield (
-            f"Of {len(verdicts)} pairs of equal arms, {n_alarms} were called better or worse; one in twenty is to be "
-            "expected, fewer where Holm's correction runs over several pairs."
+            f"Of {count(len(verdicts), 'declared pair')} of equal arms, {n_alarms} were called better or worse. Twins "
+            "of one study share draws and seeds, so that all their numbers are equal: that shows that arms get the "
+            "same treatment, and says nothing about chance."
         )
 
 
@@ -93,10 +106,11 @@ def _study(name: str, report: Report) -> list[str]:
         f"{plain(' · '.join(design(report)))}. {' '.join(caveats(report))}".strip(),
     ]
     code = f", training code `{str(report['code_revision'])[:12]}`" if report["code_revision"] else ""
-    parts.append(f"Frozen spec `{report['spec_hash']}`{code}; [all numbers](results/{name}).")
+    time = f" It took {spent}." if (spent := took(report)) else ""
+    parts.append(f"Frozen spec `{report['spec_hash']}`{code}; [all numbers](results/{name}).{time}")
     parts += [f"- {plain(pair['verdict']['sentence'])}" for pair in report["comparisons"]]
-    parts += [f"- {plain(note)}" for note in report["notes"]]
-    for maker in (arms, effects, tunability, mechanism):
+    parts += [f"- {plain(note)}" for note in [*report["notes"], *history(report)]]
+    for maker in (arms, effects, improvement, tunability, times, sensitivity, mechanism):
         table = maker(report)
         if table.rows:
             parts += [part.replace("## ", "### ", 1) if i == 0 else part for i, part in enumerate(table_parts(table))]
@@ -105,14 +119,22 @@ def _study(name: str, report: Report) -> list[str]:
 
 def strip_svg(reports: Sequence[tuple[str, Report]]) -> str | None:
     """The README's picture: every comparison of studies of optimizers, not of controls; None without one."""
-    shown = [report for name, report in reports if not name.startswith("controls")]
+    shown = [report for name, report in reports if not name.startswith(_CONTROLS)]
     rows = [row for report in shown for row in rows_of(report, is_workload_named=True)]
     return forest_svg(rows, shown[0]["margin"], is_file=True) if rows else None
 
 
 def read_reports(folder: Path) -> list[tuple[str, Report]]:
-    """The reports in a folder, by file name."""
-    return [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    """The reports in a folder, by file name, the controls last."""
+    paths = [path for path in folder.glob("*.json") if path.name != EQUAL_ARMS]
+    paths.sort(key=lambda path: (path.name.startswith(_CONTROLS), path.name))
+    return [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def read_equal_arms(folder: Path) -> Mapping[str, Any] | None:
+    """The studies of one optimizer in a folder, None without."""
+    path = folder / EQUAL_ARMS
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def main() -> int:
@@ -121,20 +143,25 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    files = _files(arguments.docs)
     if not arguments.check:
-        for path, text in files.items():
-            path.write_text(text, encoding="utf-8")
+        write_files(arguments.docs)
         return 0
+    files = _files(arguments.docs)
     stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in files:
         sys.stdout.write(f"{path} {'is not' if path in stale else 'is'} what {COMMAND} writes\n")
     return 1 if stale else 0
 
 
+def write_files(docs: Path) -> None:
+    """Write page and picture into the folder that holds `results/`."""
+    for path, text in _files(docs).items():
+        path.write_text(text, encoding="utf-8")
+
+
 def _files(docs: Path) -> dict[Path, str]:
     reports = read_reports(docs / "results")
-    files = {docs / "results.md": results_page(reports)}
+    files = {docs / "results.md": results_page(reports, read_equal_arms(docs / "results"))}
     if strip := strip_svg(reports):
         files[docs / "results" / "strip.svg"] = strip
     return files

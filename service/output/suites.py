@@ -12,8 +12,9 @@ from service.domain.wording import percent, percent_range, probability
 from service.output.forest import Row, forest_svg
 from service.output.markdown import plain, table_parts
 from service.output.marks import Frame, dash, line, picture, series, short, stroke, text, ticks
+from service.output.numbers import NONE, number
 from service.output.page import document, table_html
-from service.output.tables import NONE, Table, number
+from service.output.tables import Table
 
 FORMS = ("json", "md", "html", "svg")
 LEVEL = 0.05

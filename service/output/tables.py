@@ -9,9 +9,9 @@ from typing import Any
 from service.domain.wording import count, percent, percent_range, probability
 from service.output.forest import interval_of
 from service.output.heading import replicate_name
+from service.output.numbers import NONE, number, seconds, share
 
 Report = Mapping[str, Any]
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     remark: str | None = None
     method: str | None = None
-
-
-def number(value: float | None) -> str:
-    """4 significant digits, or a dash."""
-    return NONE if value is None else f"{value:.4g}"
-
-
-def share(value: float | None) -> str:
-    """A share in %, or a dash."""
-    return NONE if value is None else f"{100 * value:.3g} %"
-
-
-def seconds(value: float | None) -> str:
-    """A duration, or a dash."""
-    if value is None:
-        return NONE
-    return f"{value:.3g} s" if value < 120 else f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
 
 
 def _range(interval: Mapping[str, float | None] | None, shown: Callable[[float | None], str] = number) -> str:

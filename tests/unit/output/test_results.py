@@ -9,14 +9,16 @@ from pathlib import Path
 import jsonschema
 
 from service.output.forms import render
-from service.output.results import read_reports, results_page, strip_svg
+from service.output.results import read_equal_arms, read_reports, results_page, strip_svg
 from tests.unit.domain.estimate_cases import ARMS, document, full_source
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_committed_page_was_not_edited_by_hand():
-    assert (DOCS / "results.md").read_text(encoding="utf-8") == results_page(read_reports(DOCS / "results"))
+    assert (DOCS / "results.md").read_text(encoding="utf-8") == results_page(
+        read_reports(DOCS / "results"), read_equal_arms(DOCS / "results")
+    )
 
 
 def test_the_picture_of_the_readme_was_drawn_from_the_committed_reports():
@@ -35,7 +37,7 @@ def test_the_page_has_every_verdict_and_counts_equal_arms():
     controls = document(full_source(2, study="controls", arms=(ARMS[0], twin, ARMS[2]), shifts=(0.0, 0.0, -0.1)))
     page = results_page([("a.json", document(full_source(1))), ("b.json", controls)])
     assert page.count("| simulated | ") + page.count("| controls | ") == 4
-    assert "Of 1 pairs of equal arms, 0 were called better or worse" in page
+    assert "Of 1 declared pair of equal arms, 0 were called better or worse" in page
     assert "[all numbers](results/b.json)" in page
     for pair in controls["comparisons"]:
         assert pair["verdict"]["sentence"].replace("_", "\\_") in page
