@@ -1,6 +1,7 @@
 """How many slots, what each may see, how GPUs are called, and how processes end."""
 
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -9,9 +10,10 @@ from service.config import Settings
 from service.errors import ConfigurationError
 from service.store.database import Database
 from workers.checkpoint_folder import CheckpointFolder
-from workers.child import describe_exit, training_environment
+from workers.child import SlotProcess, describe_exit, training_environment
 from workers.machine import count_cores, slot_environments, visible_gpus
 from workers.main import main
+from workers.messages import SlotName
 from workers.probe import device_model, probe
 from workers.supervision import Supervisor
 
@@ -51,6 +53,46 @@ def test_each_gpu_slot_sees_one_of_the_gpus_that_its_worker_may_use(monkeypatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-7a")
     assert [visible_gpus("gpu", i) for i in range(2)] == ["4", "GPU-7a"]
     assert visible_gpus("cpu", 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("ours", "slots", "seen"),
+    [
+        (None, 0, ["0", "1", "2"]),
+        ("5,GPU-7a,2", 0, ["5", "GPU-7a", "2"]),
+        (None, 2, ["0", "1"]),
+        ("5,GPU-7a,2", 4, ["5", "GPU-7a", "2", "5"]),
+    ],
+)
+def test_gpu_worker_has_one_slot_for_each_gpu_and_its_gpus_are_shared_only_by_request(monkeypatch, ours, slots, seen):
+    monkeypatch.setattr("workers.machine.count_gpus", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if ours is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ours)
+    environments = slot_environments("gpu", Settings(slots=slots))
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_each_slot_process_is_started_with_its_own_gpu_and_no_other():
+    worker_id, processes = uuid4(), []
+    try:
+        for number, gpus in enumerate(("0", "MIG-1")):
+            processes.append(SlotProcess(SlotName(worker_id, "gpu", number), training_environment(1, gpus)))
+        assert len({process.pid for process in processes}) == 2
+        for process, gpus in zip(processes, ("0", "MIG-1"), strict=True):
+            variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            assert f"CUDA_VISIBLE_DEVICES={gpus}".encode() in variables
+    finally:
+        for process in processes:
+            process.kill()
+            process.bury()
+
+
+def test_gpu_worker_without_a_gpu_says_so(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ConfigurationError, match="the queue gpu needs a GPU, and torch sees none here"):
+        slot_environments("gpu", Settings())
 
 
 def test_threads_of_every_numeric_library_are_set():
