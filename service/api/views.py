@@ -289,7 +289,9 @@ class EventView(_View):
     """Something that happened to a study; `id` of the server-sent event is the revision."""
 
     revision: int
-    kind: str
+    kind: str = Field(
+        description="submitted, trials_added, trial, cell, look, study, settings, requeue or control (docs/control.md)."
+    )
     data: dict[str, Any]
     created_at: datetime
 
