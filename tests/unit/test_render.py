@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.bars import bar
+from service.bars import bar, progress_line
 from service.render import STRIP_WIDTH, human_time, interval_strip, number, percent, strip_scale
 
 MIDDLE = (STRIP_WIDTH - 1) // 2
@@ -118,3 +118,13 @@ def test_numbers_that_are_missing_are_dashes():
 )
 def test_bar_never_leaves_its_width(counts, text):
     assert bar(*counts, 10).plain == text
+
+
+def test_cancelled_trials_are_not_called_failed():
+    assert bar(1, 9, 0, 0, 5, cancelled=3).plain.endswith(" 1/9 3 cancelled")
+    assert bar(1, 9, 0, 2, 5, cancelled=3).plain.endswith(" 1/9 3 cancelled 2 failed")
+    counts = {"n_complete": 4, "n_pruned": 0, "n_fail": 5, "n_cancelled": 3}
+    view = {"name": "s", "state": "CANCELLED", "eta_s": None, "progress": [], "counts": counts, "n_planned": 9}
+    assert progress_line(view) == "s: cancelled, 4 of 9 trainings, 2 failed, 3 cancelled"
+    only = {**view, "counts": {**counts, "n_fail": 3}}
+    assert progress_line(only) == "s: cancelled, 4 of 9 trainings, 3 cancelled"
