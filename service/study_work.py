@@ -135,7 +135,7 @@ class StudyWork:
         dirty = [cell for cell in self._cells.values() if cell.is_dirty]
         plans = {cell.row.id: cell.plan(self.study) for cell in dirty}
         self.ending = self._ending_of(plans)
-        if self.ending is not None and self.ending[0] == "FINISHED" and self.study.sequential is not None:
+        if self.ending is not None and self.ending[0] == "FINISHED" and self._is_looked_at:
             self.ending = self._look(connection)
             if self.ending is None:
                 self._move_cells(connection, dirty, plans)
@@ -148,6 +148,11 @@ class StudyWork:
                 return 0
         self._move_cells(connection, dirty, plans)
         return len(new)
+
+    @property
+    def _is_looked_at(self) -> bool:
+        """True for a sequential study until replicates are added that its rule has not planned."""
+        return self.study.sequential is not None and not self._row.amendments
 
     @property
     def _is_pruning(self) -> bool:

@@ -9,9 +9,10 @@ import redis as redis_client
 from sqlalchemy import text
 
 from service import control
-from service.domain.study import Limits, SearchPlan
+from service.domain.study import Limits, SearchPlan, Sequential
 from service.domain.trial import Outcome, Phase
 from service.errors import ConflictError
+from service.reports import build
 from service.store import studies
 from service.store.control import OutdatedError, active_studies
 from service.store.database import step
@@ -29,6 +30,7 @@ from tests.integration.coordinator.support import (
     wait_for,
     wait_for_end,
 )
+from tests.integration.coordinator.test_sequential import with_effect
 from tests.integration.store.support import (
     assert_consistent,
     claim_one,
@@ -39,6 +41,7 @@ from tests.integration.store.support import (
 )
 
 ARMS = ("AdamW", "SGD")
+PAIR = (("arm0", "arm1"),)
 FAR = timedelta(seconds=600)
 
 
@@ -137,6 +140,24 @@ def test_live_coordinator_runs_replicates_that_are_added_to_a_running_and_to_a_f
     with ledger.transaction() as connection:
         cells = connection.execute(text("SELECT replicate, amendment FROM cells ORDER BY 1")).all()
     assert sorted(set(cells)) == [(0, 0), (1, 0), (2, 1), (3, 2)]
+
+
+def test_sequential_study_refuses_replicates_while_it_adds_its_own_and_takes_them_after_its_end(
+    ledger, database_url, pool
+):
+    """Its looks are over then: the rule that stopped it was set for the replicates of the file."""
+    plan = {"replicates": 7, "sequential": Sequential(3, 2), "search": SearchPlan(trials=2), "compare": PAIR}
+    study_id = submit(ledger, make_study(ARMS, **plan))
+    with pytest.raises(ConflictError, match="is sequential and adds replicates by its own rule; wait for its end"):
+        act(ledger, control.add_replicates, study_id, 1)
+    with coordinating(database_url), Slots(pool, 4, with_effect(-0.5)):
+        assert wait_for_end(ledger, study_id).reason == "decided after 3 of 7 replicates"
+        act(ledger, control.add_replicates, study_id, 1)
+        row = wait_for_end(ledger, study_id)
+    assert (row.state, row.reason, row.study.replicates, len(row.looks)) == ("FINISHED", None, 4, 1)
+    assert_whole(ledger, study_id)
+    with ledger.transaction() as connection:
+        assert build(connection, study_id)["comparisons"][0]["effect"]["n"] == 4
 
 
 def test_added_replicates_are_what_the_file_would_have_had(ledger, database_url, pool):
