@@ -34,6 +34,8 @@ from service.domain.statistics import (
 _NODES = 160  # Gauss-Legendre nodes of one look; 80 give the same limits to 1e-9
 _REACH = 9.0  # standard deviations beyond which nothing is integrated
 
+_LEGENDRE = np.polynomial.legendre.leggauss(_NODES)
+
 Array = NDArray[np.float64]
 
 
@@ -133,14 +135,14 @@ def nominal_levels(looks: Sequence[int], alpha: float, gamma: float = -2.0) -> t
     increments = np.diff([0.0, *(spent(n / looks[-1], alpha, gamma) for n in looks)])
     start = _REACH * math.sqrt(looks[0])
     nodes, weights = _nodes(-start, special.ndtri(1 - increments[0]) * math.sqrt(looks[0]))
-    mass = weights * stats.norm.pdf(nodes, scale=math.sqrt(looks[0]))
+    mass = weights * _density(nodes, math.sqrt(looks[0]))
     levels = [float(increments[0])]
     for before, n, increment in zip(looks, looks[1:], increments[1:], strict=False):
         sd = math.sqrt(n - before)
         limit = _limit(nodes, mass, sd, float(increment), _REACH * math.sqrt(n))
-        levels.append(float(stats.norm.sf(limit / math.sqrt(n))))
+        levels.append(float(special.ndtr(-limit / math.sqrt(n))))
         after, weights = _nodes(-_REACH * math.sqrt(n), limit)
-        mass = weights * (stats.norm.pdf(after[:, None], loc=nodes[None, :], scale=sd) @ mass)
+        mass = weights * (_density(after[:, None] - nodes[None, :], sd) @ mass)
         nodes = after
     return tuple(levels)
 
@@ -263,9 +265,14 @@ def _require_looks(looks: Sequence[int], alpha: float) -> None:
         raise ValueError(f"alpha must be in (0, 0.5), got {alpha}")
 
 
+def _density(x: Array, sd: float) -> Array:
+    """Of a centered normal; scipy.stats takes 20 times as long."""
+    return np.asarray(np.exp(-0.5 * (x / sd) ** 2) / (sd * math.sqrt(2 * math.pi)))
+
+
 def _nodes(low: float, high: float) -> tuple[Array, Array]:
     """Gauss-Legendre nodes and weights on [low, high]."""
-    x, w = np.polynomial.legendre.leggauss(_NODES)
+    x, w = _LEGENDRE
     half = (high - low) / 2
     return low + half * (x + 1), half * w
 
@@ -274,6 +281,6 @@ def _limit(nodes: Array, mass: Array, sd: float, increment: float, reach: float)
     """Where the sum's tail beyond it, over the paths that have not crossed yet, holds `increment`."""
 
     def excess(limit: float) -> float:
-        return float(mass @ stats.norm.sf((limit - nodes) / sd)) - increment
+        return float(mass @ special.ndtr((nodes - limit) / sd)) - increment
 
     return float(optimize.brentq(excess, -reach, reach, xtol=1e-12))
