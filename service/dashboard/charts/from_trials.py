@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +20,7 @@ LAYER_METRICS = {
     "effective_lr": ("effective learning rate", "log", "median of lr / |w|^2 over the confirm runs"),
     "projection_rate": ("share of projected steps", "linear", "mean over the confirm runs"),
 }
+MIN_TRIALS = 3
 _SEARCH = "finished search trials of all replicates, from the ledger"
 
 
@@ -45,20 +47,28 @@ def dependence(connection: Connection, study_id: StudyId, study: Study, styles: 
     )
 
 
-def surface(connection: Connection, study_id: StudyId, arm: Arm) -> dict[str, Any]:
-    """Median validation value over delta x wd_ratio of one arm, the best field outlined, thin ones hatched."""
+def surface(connection: Connection, study_id: StudyId, arms: Sequence[Arm], name: str) -> dict[str, Any]:
+    """Median validation value over delta x wd_ratio of one arm, the best field outlined, thin ones hatched.
+
+    Args:
+        arms: All arms that search both; their surfaces share one scale.
+        name: The arm shown, one of them.
+    """
+    rows_of = {arm.name: _fields(connection, study_id, arm) for arm in arms}
+    rows = rows_of[name]
+    arm = next(entry for entry in arms if entry.name == name)
     delta, ratio = arm.dimensions["delta"], arm.dimensions["wd_ratio"]
-    rows = store.heat(
-        connection, study_id, arm.name, ("delta", delta.low, delta.high), ("wd_ratio", ratio.low, ratio.high)
-    )
-    best = min((row for row in rows if row["n"] >= 3), key=lambda row: row["value"], default=None)
+    best = min((row for row in rows if row["n"] >= MIN_TRIALS), key=lambda row: row["value"], default=None)
+    values = [row["value"] for found in rows_of.values() for row in found]
     return chart(
         "heat",
-        f"{arm.name}: delta and wd_ratio",
-        f"Median validation value in each field; fields of fewer than 3 trials are hatched. Source: {_SEARCH}.",
-        x=axis("delta", "category", names=_edges(delta.low, delta.high)),
-        y=axis("wd_ratio", "category", names=_edges(ratio.low, ratio.high)),
+        f"{name}: delta and wd_ratio",
+        f"Median validation value in each field, n trials; under {MIN_TRIALS} trials hatched, the best outlined. "
+        f"Source: {_SEARCH}.",
+        x=axis("delta from", "category", names=_edges(delta.low, delta.high)),
+        y=axis("wd_ratio from", "category", names=_edges(ratio.low, ratio.high)),
         cells=[[row["i"], row["j"], short(row["value"]), row["n"]] for row in rows],
+        scale=[short(min(values)), short(max(values))] if values else None,
         best=[best["i"], best["j"]] if best else None,
         table=table(
             ["delta from", "wd_ratio from", "trials", "median value"],
@@ -70,31 +80,69 @@ def surface(connection: Connection, study_id: StudyId, arm: Arm) -> dict[str, An
     )
 
 
-def curves(
-    connection: Connection, study_id: StudyId, styles: Styles, phase: str, metric: str, by: str
-) -> dict[str, Any]:
-    """Median and quartiles of a metric over trials, by epoch or step."""
-    rows = store.curves(connection, study_id, phase, metric)
+def _fields(connection: Connection, study_id: StudyId, arm: Arm) -> list[dict[str, Any]]:
+    delta, ratio = arm.dimensions["delta"], arm.dimensions["wd_ratio"]
+    return store.heat(
+        connection, study_id, arm.name, ("delta", delta.low, delta.high), ("wd_ratio", ratio.low, ratio.high)
+    )
+
+
+@dataclass(frozen=True)
+class CurveView:
+    """What the curves show.
+
+    Attributes:
+        by: "epoch" or "step".
+        smooth: Weight of the past in the moving average, 0 (none) up to below 1.
+        low, high: Ends of the y axis; None leaves them to the data.
+    """
+
+    phase: str
+    metric: str
+    by: str
+    smooth: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+def curves(connection: Connection, study_id: StudyId, styles: Styles, view: CurveView) -> dict[str, Any]:
+    """Median and quartiles of a metric over trials, by epoch or step; smoothed, with the raw line beside."""
+    rows = store.curves(connection, study_id, view.phase, view.metric)
     drawn = []
     for arm, found in _by_arm(rows):
-        xs = [row["epoch" if by == "epoch" else "step"] for row in found]
+        xs = [row[view.by] for row in found]
         low, mid, high = ([row["quartiles"][i] for row in found] for i in range(3))
-        drawn.append(series(arm, styles[arm], points=points(xs, mid), band=band(xs, low, high)))
-    name = "validation value" if metric == "value" else metric.replace("_", " ")
+        if view.smooth:
+            more = {"raw": points(xs, mid), "points": points(xs, smoothed(mid, view.smooth))}
+        else:
+            more = {"points": points(xs, mid)}
+        drawn.append(series(arm, styles[arm], **more, band=band(xs, low, high)))
+    name = "validation value" if view.metric == "value" else view.metric.replace("_", " ")
     values = [y for entry in drawn for _, y in entry["points"]]
-    is_log = bool(values) and min(values) > 0 and "accuracy" not in metric
+    is_log = bool(values) and min(values) > 0 and "accuracy" not in view.metric
+    how = f"; smoothed with weight {view.smooth:g} of the past, faint: as measured" if view.smooth else ""
     return chart(
         "lines",
         f"{name[0].upper()}{name[1:]} over training",
-        f"Median and quartiles over the {phase} trials at each epoch. Source: measurements in the ledger.",
-        x=axis(by),
-        y=axis(name, "log" if is_log else "linear"),
+        f"Median and quartiles over the {view.phase} trials at each epoch{how}. Source: measurements in the ledger.",
+        x=axis(view.by),
+        y=axis(name, "log" if is_log else "linear", min=view.low, max=view.high),
         series=drawn,
+        empty=f"No {view.phase} trial has measured {name} yet.",
         table=table(
             ["arm", "epoch", "step", "trials", "25 %", "median", "75 %"],
             [[row["arm"], row["epoch"], row["step"], row["n"], *row["quartiles"]] for row in rows],
         ),
     )
+
+
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """Exponential moving average, corrected for its start at zero: the first value is itself."""
+    average, found = 0.0, []
+    for t, value in enumerate(values, 1):
+        average = weight * average + (1 - weight) * value
+        found.append(average / (1 - weight**t))
+    return found
 
 
 def invariance(rows: Sequence[Mapping[str, Any]], styles: Styles, layer: str, metric: str) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from service import studies
@@ -29,6 +31,8 @@ _Name = Annotated[str, Query(max_length=200)]
 _Phase = Annotated[str, Query(pattern="^(search|select|confirm)$")]
 _XAxis = Annotated[str, Query(alias="x", pattern="^(epoch|step)$")]
 _Percent = Annotated[float, Query(gt=0, le=100)]
+_Smooth = Annotated[float, Query(ge=0, lt=1)]
+_End = Annotated[float | None, BeforeValidator(lambda text: None if text == "" else text), Query(allow_inf_nan=False)]
 _LayerMetric = Annotated[str, Query(pattern="^(weight_norm|effective_lr|projection_rate)$")]
 
 
@@ -66,12 +70,17 @@ def show_curves(
     phase: _Phase = "confirm",
     metric: _Name = "value",
     x: _XAxis = "epoch",
+    smooth: _Smooth = 0.0,
+    low: _End = None,
+    high: _End = None,
 ) -> Response:
     """Learning curves."""
     with ledger.transaction() as connection:
         row = studies.get(connection, StudyId(study_id))
         metrics = ["value", *store.metrics_of(connection, row.id)]
-    context = {"row": row, "phase": phase, "metric": metric, "metrics": metrics, "x": x}
+    view = {"phase": phase, "metric": metric, "x": x, "smooth": f"{smooth:g}", "low": low, "high": high}
+    query = urlencode({name: value for name, value in view.items() if value is not None})
+    context = {"row": row, "metrics": metrics, "query": query, **view}
     return page(request, "parts/curves.html", context, as_of=row.revision)
 
 
@@ -142,10 +151,10 @@ def surface_data(ledger: Ledger, study_id: StudyPath, arm: _Name) -> Response:
     """Value over delta x wd_ratio."""
     with ledger.transaction() as connection:
         study = studies.get(connection, StudyId(study_id)).study
-        found = next((entry for entry in study.arms if entry.name == arm and has_surface(entry)), None)
-        if found is None:
+        both = [entry for entry in study.arms if has_surface(entry)]
+        if arm not in [entry.name for entry in both]:
             raise NotFoundError(f"study {study_id} has no arm '{arm}' that searches delta and wd_ratio")
-        data = from_trials.surface(connection, StudyId(study_id), found)
+        data = from_trials.surface(connection, StudyId(study_id), both, arm)
     return JSONResponse(data)
 
 
@@ -160,12 +169,20 @@ def parallel_data(ledger: Ledger, study_id: StudyPath, percent: _Percent = 5.0) 
 
 @router.get("/charts/curves")
 def curves_data(
-    ledger: Ledger, study_id: StudyPath, phase: _Phase = "confirm", metric: _Name = "value", x: _XAxis = "epoch"
+    ledger: Ledger,
+    study_id: StudyPath,
+    phase: _Phase = "confirm",
+    metric: _Name = "value",
+    x: _XAxis = "epoch",
+    smooth: _Smooth = 0.0,
+    low: _End = None,
+    high: _End = None,
 ) -> Response:
     """Curves by epoch or step."""
+    view = from_trials.CurveView(phase, metric, x, smooth, low, high)
     with ledger.transaction() as connection:
         study = studies.get(connection, StudyId(study_id)).study
-        data = from_trials.curves(connection, StudyId(study_id), styles_of(study), phase, metric, x)
+        data = from_trials.curves(connection, StudyId(study_id), styles_of(study), view)
     return JSONResponse(data)
 
 

@@ -132,3 +132,28 @@ def test_checks_show_their_history_and_what_a_failure_explains(api, see):  # noq
     for finding in findings:
         assert finding["name"] in shown
     assert "There is no such page" in see("/checks/999", 404)
+
+
+def test_studies_beside_one_another_are_pooled_where_they_can_be(api, see, ledger):  # noqa: F811
+    assert "Choose studies" in see("/compare")
+    with ledger.transaction() as connection:
+        ids = [fill(connection, 200, name=name, seed=seed) for seed, name in enumerate(("one", "two"))]
+    assert "has no report yet" in see(f"/compare?ids={ids[0]}")
+    for study_id in ids:
+        store_report(ledger, study_id)
+    page = see(f"/compare?ids={ids[0]},{ids[1]}")
+    assert page.count("sgdp against sgdw, test NLL") == 2
+    assert "Not pooled" in page or "sgdp against sgdw over 2 workloads" in page
+    assert "two: sgdw against one: sgdw" in page
+    assert see(f"/compare?id={ids[0]}&id={ids[1]}") == page
+    assert "There is no such page" in see("/compare?ids=999", 404)
+
+
+def test_the_form_for_a_new_study_offers_the_catalog(api, see, ledger):  # noqa: F811
+    form = see("/studies/new")
+    for word in ("digits-cnn", "AdamP", "cmaes", "hyperband", "Submit the study"):
+        assert word in form
+    with ledger.transaction() as connection:
+        study_id = fill(connection, 200)
+    assert "New study from filled" in see(f"/studies/new?from={study_id}")
+    assert "There is no such page" in see("/studies/new?from=99", 404)

@@ -3,6 +3,7 @@
 import * as actions from "./actions.js";
 import {follow} from "./live.js";
 import {watch} from "./parts.js";
+import * as views from "./views.js";
 
 const theme = document.getElementById("theme");
 theme.value = document.documentElement.dataset.theme;
@@ -13,5 +14,6 @@ theme.addEventListener("change", () => {
 });
 
 actions.install();
+views.install();
 watch();
 follow();

@@ -23,6 +23,16 @@ export function watch(root = document) {
   }
 }
 
+// For a link to something inside a part that has not come into view.
+export function loadAll() {
+  for (const part of document.querySelectorAll("[data-part]")) {
+    if (seen.has(part)) continue;
+    seen.add(part);
+    observer.unobserve(part);
+    void load(part);
+  }
+}
+
 export async function load(part) {
   if (part.dataset.busy) { part.dataset.again = "1"; return; }
   part.dataset.busy = "1";
