@@ -12,8 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from service import checks
 from service.api.bodies import JSON_TYPES, read_document
 from service.api.context import Ledger
+from service.api.idempotency import OnceOnly
 from service.api.pages import make_token, read_token
 from service.api.problems import MalformedBodyError, UnsupportedMediaTypeError
+from service.api.routes.control import answer
+from service.store.database import Connection
 
 router = APIRouter(prefix="/checks", tags=["checks"])
 
@@ -74,14 +77,15 @@ async def _report(request: Request) -> dict[str, Any]:
     openapi_extra=_BODY,
     summary="Upload a check's report",
 )
-def upload_check(ledger: Ledger, response: Response, document: Annotated[dict[str, Any], Depends(_report)]) -> Any:
+def upload_check(ledger: Ledger, once: OnceOnly, document: Annotated[dict[str, Any], Depends(_report)]) -> Any:
     """Keep a report for the history of its name; its verdicts are recomputed. The same report is kept once."""
-    with ledger.transaction() as connection:
+
+    def work(connection: Connection) -> Response:
         row, is_new = checks.keep(connection, document)
-    response.headers["Location"] = f"/api/v1/checks/{row.id}"
-    if not is_new:
-        response.status_code = status.HTTP_200_OK
-    return row
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return answer(CheckSummary, row, code, {"Location": f"/api/v1/checks/{row.id}"})
+
+    return once.answer(ledger, work)
 
 
 @router.get("", response_model=CheckPage, summary="List checks")

@@ -55,6 +55,18 @@ def test_every_act_is_done_once(api: Caller, database_url: str, act: str, body: 
     assert row_counts(database_url) == before
 
 
+def test_every_route_that_creates_or_acts_takes_a_key(api: Caller) -> None:
+    """But the one that makes a link to sign in: a secret is not kept, and its link works once anyway."""
+    paths = api.get("/api/v1/openapi.json").json()["paths"]
+    without = {
+        path
+        for path, operations in paths.items()
+        if "post" in operations
+        and "Idempotency-Key" not in [entry["name"] for entry in operations["post"].get("parameters", [])]
+    }
+    assert without == {"/api/v1/login-links"}
+
+
 def test_key_with_another_body_is_refused(api: Caller, database_url: str) -> None:
     api.post(STUDIES, json=SMALL, headers=KEY)
     problem = problem_of(api.post(STUDIES, json={**SMALL, "seed": 1}, headers=KEY))
