@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from service.engines import PostgresServer, remove_engines
 from service.reports import store_report
@@ -29,6 +29,7 @@ PATHS = (
     "/checks",
 )
 WIDTHS = (1440, 390)
+_ALL_DRAWN = "!document.querySelector('figure[data-chart]:not([data-drawn]), [aria-busy=true]')"
 
 
 def main() -> None:
@@ -77,12 +78,26 @@ def _shoot(api: ApiProcess, folder: Path, paths: list[str] | tuple[str, ...]) ->
                 for path in paths:
                     page.goto(path)
                     page.wait_for_load_state("networkidle")
+                    _see_all(page)
                     name = path.strip("/").replace("/", "-").replace("?", "-") or "start"
                     page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
                 for problem in watched.problems:
                     print(theme, width, problem)  # noqa: T201
                 context.close()
         browser.close()
+
+
+def _see_all(page: Page) -> None:
+    """Scroll through the page until all parts have come and all charts have drawn, then back to its head."""
+    last = -1
+    while (height := page.evaluate("document.documentElement.scrollHeight")) != last:
+        last = height
+        for y in range(0, height, 600):
+            page.evaluate("y => scrollTo(0, y)", y)
+            page.wait_for_timeout(150)
+        page.wait_for_function(_ALL_DRAWN, timeout=20_000)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(400)
 
 
 if __name__ == "__main__":

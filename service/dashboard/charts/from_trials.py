@@ -113,7 +113,7 @@ def curves(connection: Connection, study_id: StudyId, styles: Styles, view: Curv
         xs = [row[view.by] for row in found]
         low, mid, high = ([row["quartiles"][i] for row in found] for i in range(3))
         if view.smooth:
-            more = {"raw": points(xs, mid), "points": points(xs, smoothed(mid, view.smooth))}
+            more: dict[str, Any] = {"raw": points(xs, mid), "points": points(xs, smoothed(mid, view.smooth))}
         else:
             more = {"points": points(xs, mid)}
         drawn.append(series(arm, styles[arm], **more, band=band(xs, low, high)))
