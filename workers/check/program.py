@@ -52,14 +52,14 @@ def _one(setting: Setting, case: Case, ends: list[Any], within: list[float]) -> 
     lines = [
         f"param = torch.tensor({start[0]}){dtype}{layout.get(case.situation, '')}.requires_grad_()",
         f"grads = torch.tensor({grads}){dtype}",
-        f"optimizer = {_name(setting)}([param], {arguments})",
+        f"optimizer = {_name(setting)}([param]{arguments})",
         f"for step in range({case.steps}):",
     ]
     middle = case.steps // 2
     if case.situation == "round-trip":
         lines += [
             f"    if step == {middle}:",
-            f"        state, optimizer = optimizer.state_dict(), {_name(setting)}([param], {arguments})",
+            f"        state, optimizer = optimizer.state_dict(), {_name(setting)}([param]{arguments})",
             "        optimizer.load_state_dict(state)",
         ]
     if case.situation == "lr-schedule":
@@ -89,7 +89,7 @@ def _several(setting: Setting, case: Case, ends: list[Any], within: list[float])
     lines = [
         f"params = [torch.tensor(start){dtype}.requires_grad_() for start in {case.start}]",
         f"grads = {grads}",
-        f"optimizer = {_name(setting)}({_groups(setting, case)}, {_arguments(setting, case)})",
+        f"optimizer = {_name(setting)}({_groups(setting, case)}{_arguments(setting, case)})",
         f"for step in range({case.steps}):",
     ]
     if case.situation == "late-group":
@@ -124,8 +124,14 @@ def _arguments(setting: Setting, case: Case) -> str:
     given = {**setting.config.arguments, **case.arguments, **setting.variant}
     if case.situation == "tensor-lr":
         given.pop("lr", None)
-        return f"lr=torch.tensor({_lr(setting)}), {words(given)}".removesuffix(", ")
-    return words({key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        return f", lr=torch.tensor({_lr(setting)})" + _arguments_words(given)
+    return _arguments_words(given)
+
+
+def _arguments_words(given: dict[str, Any]) -> str:
+    """Each after a comma."""
+    tupled = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return f", {words(tupled)}" if tupled else ""
 
 
 def _lr(setting: Setting) -> float:

@@ -28,7 +28,6 @@ TIMEOUT_S = 900.0
 SHORT = (
     "wd_ratio ignored",
     "C: views swapped",
-    "sgdp: momentum projected too",
     "one more state tensor",
     "the denominator in another order",
 )
@@ -44,7 +43,7 @@ class Outcome:
         layer: The layer that failed; "" for none.
         findings: Names of what failed.
         sentence: The first failing finding's, and its explanation.
-        n_script_lines: Of its program; 0 where there is none.
+        script: Its program; "" where there is none.
         is_right: The layer is the one named for the plant (none, for a refactor), and so is the finding.
     """
 
@@ -58,7 +57,7 @@ class Outcome:
     findings: tuple[str, ...]
     sentence: str
     explanation: str
-    n_script_lines: int
+    script: str
     is_right: bool
     duration_s: float
 
@@ -110,7 +109,7 @@ def _check(plant: Plant, folder: Path, seed: int) -> Outcome:
     began = time.monotonic()
     report = folder.parent / "check.json"
     report.unlink(missing_ok=True)
-    layers = "numerics,speed" if plant.layer == "speed" else "numerics"
+    layers = plant.layer.value if plant.layer else "numerics"
     command = [
         sys.executable,
         "-m",
@@ -158,7 +157,7 @@ def _outcome(plant: Plant, check: dict[str, Any], seed: int) -> Outcome:
         findings=names,
         sentence=told.get("sentence", ""),
         explanation=told.get("explanation", ""),
-        n_script_lines=len(told.get("script", "").splitlines()),
+        script=told.get("script", ""),
         is_right=layer == expected and any(name.startswith(plant.finding) for name in names or ("",)),
         duration_s=0.0,
     )

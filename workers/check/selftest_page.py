@@ -87,7 +87,7 @@ def render(document: Mapping[str, Any]) -> str:
 
 def _head(document: Mapping[str, Any], bugs: Sequence[Mapping[str, Any]]) -> str:
     n_right = sum(bug["is_right"] for bug in bugs)
-    n_scripts = sum(bug["n_script_lines"] > 0 for bug in bugs if bug["expected"] == "numerics")
+    n_scripts = sum(bool(bug["script"]) for bug in bugs if bug["expected"] == "numerics")
     n_numeric = sum(bug["expected"] == "numerics" for bug in bugs)
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     return f"""# What `tangent check` catches

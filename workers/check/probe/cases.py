@@ -68,7 +68,7 @@ class Case:
     def name(self) -> str:
         """Short and, among the cases of one check, unique."""
         words = [f"{key}={value}" for key, value in self.arguments.items()]
-        return " ".join([self.situation, self.gradient, f"{self.scale:g}", *words])
+        return " ".join([self.situation, self.gradient, f"{self.scale:.2g}", *words])
 
     def to_json(self) -> dict[str, Any]:
         """What `case_from_json` reads."""
