@@ -67,8 +67,8 @@ def _options(options: Iterable[Mapping[str, Any]]) -> str:
 
 def _range(dimension: Mapping[str, Any]) -> str:
     ((scale, ends),) = dimension.items()
-    listed = ", ".join(_value(end) for end in ends)
-    return f"{{{listed}}}" if scale == "choice" else f"{listed} ({scale})"
+    listed = [_value(end) for end in ends]
+    return f"one of {', '.join(listed)}" if scale == "choice" else f"{' to '.join(listed)} ({scale})"
 
 
 def _value(value: Any) -> str:

@@ -242,7 +242,7 @@ def test_requeueing_and_draining(api: Caller, ledger: Database, tangent: Tangent
 
 def test_catalog(ledger: Database, tangent: Tangent) -> None:
     before = tangent("catalog")
-    for word in ("AdamP", "delta 0.1", "lr 0.0001, 0.1 (log)", "digits-cnn", "epochs 10", "tpe", "hyperband"):
+    for word in ("AdamP", "delta 0.1", "lr 0.0001 to 0.1 (log)", "digits-cnn", "epochs 10", "tpe", "hyperband"):
         assert word in before
     assert "no worker online has it" in before
     register(ledger)
