@@ -45,7 +45,11 @@ class Presence:
     """Says in the ledger that the worker lives, from `start` to `end`."""
 
     def __init__(
-        self, database: Database, registration: Registration, period: timedelta, obey: Callable[[str], None]
+        self,
+        database: Database,
+        registration: Registration,
+        period: timedelta,
+        obey: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare it.
 
