@@ -66,9 +66,7 @@ def test_requeued_trial_runs_again_and_the_slot_that_had_it_writes_nothing(ledge
 
 def test_draining_worker_finishes_its_trial_and_leaves_hints_in_the_queue(ledger, start_worker, own_redis):
     own_redis.start()
-    study, worker = start_running(
-        ledger, start_worker, {"epochs": 1, "step_s": 0.05}, TANGENT_REDIS_URL=own_redis.url
-    )
+    study, worker = start_running(ledger, start_worker, {"epochs": 1, "step_s": 0.05}, TANGENT_REDIS_URL=own_redis.url)
     (row,) = act(ledger, list_workers)
     assert act(ledger, control.drain, row["id"], is_draining=True) == "draining"
     worker.wait_for_line("drains; leaves hints")
