@@ -87,6 +87,10 @@ def check(
         raise typer.BadParameter("`tangent check --upload` does that; this program knows no service")
     if self_test:
         raise typer.Exit(_self_test(seed))
+    files = ((json_file, _to_json), (document, _to_json), (markdown, to_markdown), (junit, to_junit))
+    for path, _ in files:
+        if path is not None and not path.parent.is_dir():
+            raise typer.BadParameter(f"{path} cannot be written: there is no folder {path.parent}")
     call = Call(
         Path.cwd(),
         baseline=baseline,
@@ -108,7 +112,7 @@ def check(
     outcome, error = check_all(call, _tell, _show)
     if error is not None:
         _say(error, with_traceback=with_traceback)
-    for path, make in ((json_file, _to_json), (document, _to_json), (markdown, to_markdown), (junit, to_junit)):
+    for path, make in files:
         if path is not None:
             _write(path, make(outcome))
     raise typer.Exit(outcome.exit_code)

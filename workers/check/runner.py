@@ -92,6 +92,10 @@ def _opened(source: Source, role: str, config: CheckConfig) -> Probe:
     try:
         probe.open()
         expect_origin(probe, source)
+        if not probe.description["is_torch_optimizer"]:
+            raise InfrastructureError(
+                f"the {role} ({source.side.given}): {source.side.optimizer} is no torch.optim.Optimizer"
+            )
     except ProbeRefusedError as error:
         probe.close()
         is_wrong_call = role == "baseline" and error.kind == "construct"

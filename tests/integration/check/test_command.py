@@ -99,6 +99,7 @@ def test_a_wrong_call_ends_a_bisection_instead_of_blaming_a_commit(toybox: Toybo
     assert toybox.run("--bisect", "--colour").returncode == 128
     assert toybox.run("--colour").returncode == 2
     assert toybox.run("--layers", "colour").returncode == 2
+    assert toybox.run("--json", "absent/report.json").returncode == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -53,6 +53,18 @@ REFUSED: dict[str, tuple[Callable[[Toybox], None], dict[str, object], int, str]]
         "the candidate (.): importing toy fails: ModuleNotFoundError: No module named 'torhc'",
     ),
     "class is gone": (damage("class Toy(", "class Joy("), {}, 4, "toy has no 'Toy'; its classes are Joy"),
+    "no optimizer": (
+        damage("class Toy(torch.optim.Optimizer)", "class Box:\n    __init__ = print\n\n\nclass Toy(Box)"),
+        {},
+        4,
+        "the candidate (.): toy:Toy is no torch.optim.Optimizer",
+    ),
+    "no interpreter": (
+        lambda _: None,
+        {"baseline_python": "python-that-is-not-there"},
+        4,
+        "the baseline (HEAD): its interpreter python-that-is-not-there cannot be started",
+    ),
     "crash on import": (
         damage("import torch", "import os, torch\nos.abort()"),
         {},
