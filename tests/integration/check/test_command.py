@@ -10,8 +10,10 @@ from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
+from typer.testing import CliRunner
 
 from tests.integration.check.support import MISTAKE, TANGENT, Toybox
+from workers.check.__main__ import app
 
 ROOT = Path(__file__).parents[3]
 
@@ -97,9 +99,22 @@ def test_bisection_finds_a_planted_bug_among_ten_commits(toybox: Toybox) -> None
 def test_a_wrong_call_ends_a_bisection_instead_of_blaming_a_commit(toybox: Toybox) -> None:
     assert toybox.run("--bisect", "--baseline", "v9").returncode == 128
     assert toybox.run("--bisect", "--colour").returncode == 128
-    assert toybox.run("--colour").returncode == 2
-    assert toybox.run("--layers", "colour").returncode == 2
-    assert toybox.run("--json", "absent/report.json").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--colour"], "No such option"),
+        (["--layers", "numerics,colour"], "there is no layer 'colour'; there are numerics, speed, training"),
+        (["--json", "absent/report.json"], "there is no folder absent"),
+        (["--seed=-1"], "-1 is not in the range x>=0"),
+        (["--upload"], "tangent check --upload"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_runs(words: list[str], sentence: str) -> None:
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert sentence in done.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
