@@ -140,6 +140,9 @@ def plan(
         float | None,
         typer.Option(min=0, help="A budget of wall time on the slots that are there: the best plan for it."),
     ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Time a training of every arm on this machine first (a minute at most).")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a study costs and can show before it runs; or, with --hours, the best plan for a budget."""
@@ -147,8 +150,16 @@ def plan(
 
     with connected() as client:
         answer = client.validate(read_study_file(file))
+    if calibrate:
+        from service.calibrating import calibrated
+
+        answer = calibrated(answer)
     if hours is None:
-        print_json(answer) if as_json else console.print(render.cost_text(answer), markup=False)
+        if as_json:
+            print_json(answer)
+            return
+        console.print(render.cost_text(answer), markup=False)
+        console.print(f"  note: {_basis(answer['cost'])}", markup=False)
         return
     shape, found = budget_plan(answer, hours)
     if found is None:
@@ -177,11 +188,14 @@ def budget_plan(answer: Mapping[str, Any], hours: float) -> tuple[Shape, BudgetP
         select_runs=spec["select"]["top"] * spec["select"]["seeds"],
     )
     device_s = hours * 3600 * max(1, cost["n_slots"])
-    return shape, plan_budget(shape, Spread(**cost["spread"]), cost["device_s"] / cost["n_trainings"], device_s)
+    return shape, plan_budget(shape, Spread(**cost["spread"]), cost["run_s"], device_s)
 
 
 def _basis(cost: Mapping[str, Any]) -> str:
     timed = f"{cost['n_measured']} earlier trainings" if cost["n_measured"] else "the catalog's rough guess"
+    if "calibration" in cost:
+        each = ", ".join(f"{arm} {run_s:.3g} s" for arm, run_s in cost["calibration"].items())
+        timed = f"one training of each arm on this machine, nothing beside it ({each})"
     n_pairs = cost["spread"]["n_pairs"]
     spread = f"{n_pairs} earlier comparisons" if n_pairs else "what was typical on scikit-learn's digits"
     return f"time from {timed}; spread of replicates from {spread}"

@@ -135,6 +135,7 @@ class CostView(_View):
     assumed_sd: float = Field(description="Spread of replicate means behind `power`, log scale.")
     alpha: float = Field(description="Level of the test behind `power`.")
     power: list[PowerView]
+    run_s: float = Field(description="Mean seconds of one training.")
     n_measured: int = Field(description="Earlier trainings behind device_s; 0 where it is the catalog's guess.")
     spread: SpreadView
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from service.domain.catalog import Workload
 from service.domain.planning import paired_t_power
 from service.domain.study import Study
+from service.domain.trial import Phase
 
 EFFECTS = (0.05, 0.10, 0.20)
 
@@ -70,6 +71,7 @@ class Cost:
     Attributes:
         n_trainings: Runs of all phases.
         device_s: Seconds of one slot for all of them.
+        run_s: Mean seconds of one.
         assumed_sd: Standard deviation of replicate means behind `power`, log scale.
         alpha: Level of the test behind `power`: 5 % over the number of declared pairs.
         n_measured: Earlier trainings behind `device_s`; 0 where it is a rough guess from the catalog.
@@ -81,6 +83,7 @@ class Cost:
     assumed_sd: float
     alpha: float
     power: tuple[Power, ...]
+    run_s: float
     n_measured: int = 0
     spread: Spread = TYPICAL
 
@@ -100,7 +103,16 @@ def estimate_cost(study: Study, workload: Workload, calibration: Calibration | N
         Power(-change, paired_t_power(math.log1p(-change), sd, study.replicates, alpha)) for change in EFFECTS
     )
     one, n_measured = (calibration.run_s, calibration.n_runs) if calibration else (run_s(study, workload), 0)
-    return Cost(study.n_runs, study.n_runs * one, sd, alpha, power, n_measured, spread)
+    return Cost(study.n_runs, total_s(study, one), sd, alpha, power, one, n_measured, spread)
+
+
+def total_s(study: Study, run_s: float) -> float:
+    """Seconds of one slot for the whole study, where one training takes `run_s`; a budget in seconds ends searches."""
+    runs = study.runs_per_cell()
+    search_s = runs[Phase.SEARCH] * run_s
+    if study.search.budget is not None and "device_s" in study.search.budget:
+        search_s = min(search_s, study.search.budget["device_s"] + run_s / 2)  # the last trial ends beyond it
+    return study.n_cells * (search_s + (runs[Phase.SELECT] + runs[Phase.CONFIRM]) * run_s)
 
 
 def level(n_pairs: int) -> float:

@@ -75,13 +75,28 @@ def test_suites_and_comparisons(tangent: Tangent) -> None:
 
 def test_plans_before_a_study_and_for_a_budget(tangent: Tangent) -> None:
     (tangent.folder / "study.json").write_text(json.dumps(SMALL))
-    assert "= 54 trainings" in tangent("plan", "study.json").stdout
+    printed = tangent("plan", "study.json").stdout
+    assert "= 54 trainings" in printed
+    assert "time from 54 earlier trainings" in printed
     plan = tangent("plan", "study.json", "--hours", "0.5")
     assert "Best plan: R = " in plan.stdout, plan.stderr
     assert "time from 54 earlier trainings" in plan.stdout
     assert json.loads(tangent("plan", "study.json", "--hours", "0.5", "--json").stdout)["trials"] == 3
     short = tangent("plan", "study.json", "--hours", "0.0001")
     assert (short.returncode, "too short for 3 replicates" in short.stderr) == (1, True)
+
+
+def test_a_plan_from_trainings_that_were_timed_here(tangent: Tangent) -> None:
+    small = {**SMALL, "name": "timed", "workload": {"name": "digits-mlp", "options": {"epochs": 2, "width": 8}}}
+    (tangent.folder / "study.json").write_text(json.dumps(small))
+    done = tangent("plan", "study.json", "--calibrate")
+    assert "time from one training of each arm on this machine, nothing beside it (adamw " in done.stdout, done.stderr
+    cost = json.loads(tangent("plan", "study.json", "--calibrate", "--json").stdout)["cost"]
+    assert set(cost["calibration"]) == {"adamw", "adamp"}
+    assert cost["device_s"] == pytest.approx(54 * sum(cost["calibration"].values()) / 2)
+    plan = tangent("plan", "study.json", "--calibrate", "--hours", "0.5")
+    assert "Best plan: R = " in plan.stdout, plan.stderr
+    assert "one training of each arm on this machine" in plan.stdout
 
 
 def test_a_trial_whose_numbers_were_invented_is_not_reproduced(tangent: Tangent) -> None:
