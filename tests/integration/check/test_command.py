@@ -107,7 +107,7 @@ def test_a_wrong_call_ends_a_bisection_instead_of_blaming_a_commit(toybox: Toybo
         (["--colour"], "No such option"),
         (["--layers", "numerics,colour"], "there is no layer 'colour'; there are numerics, speed, training"),
         (["--json", "absent/report.json"], "there is no folder absent"),
-        (["--seed=-1"], "-1 is not in the range x>=0"),
+        (["--seed=-1"], "Input should be greater than or equal to 0"),
         (["--upload"], "tangent check --upload"),
     ],
 )
