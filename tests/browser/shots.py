@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from service.engines import PostgresServer, remove_engines
 from service.reports import store_report
@@ -29,7 +29,7 @@ PATHS = (
     "/checks",
 )
 WIDTHS = (1440, 390)
-_ALL_DRAWN = "!document.querySelector('figure[data-chart]:not([data-drawn]), [aria-busy=true]')"
+NOT_THERE_YET = "figure[data-chart]:not([data-drawn]), [aria-busy=true], [data-part]:empty"
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def _shoot(api: ApiProcess, folder: Path, paths: list[str] | tuple[str, ...]) ->
                 for path in paths:
                     page.goto(path)
                     page.wait_for_load_state("networkidle")
-                    _see_all(page)
+                    see_all(page)
                     name = path.strip("/").replace("/", "-").replace("?", "-") or "start"
                     page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
                 for problem in watched.problems:
@@ -87,15 +87,15 @@ def _shoot(api: ApiProcess, folder: Path, paths: list[str] | tuple[str, ...]) ->
         browser.close()
 
 
-def _see_all(page: Page) -> None:
-    """Scroll through the page until all parts have come and all charts have drawn, then back to its head."""
-    last = -1
-    while (height := page.evaluate("document.documentElement.scrollHeight")) != last:
-        last = height
-        for y in range(0, height, 600):
-            page.evaluate("y => scrollTo(0, y)", y)
-            page.wait_for_timeout(150)
-        page.wait_for_function(_ALL_DRAWN, timeout=20_000)
+def see_all(page: Page) -> None:
+    """Bring each part and chart into view until all have come, then go back to the page's head."""
+    missing = page.locator(NOT_THERE_YET)
+    for _ in range(400):
+        if not missing.count():
+            break
+        page.evaluate("selector => document.querySelector(selector)?.scrollIntoView()", NOT_THERE_YET)
+        page.wait_for_timeout(100)
+    expect(missing).to_have_count(0)
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(400)
 

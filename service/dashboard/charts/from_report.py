@@ -53,7 +53,7 @@ def expected_best(report: Mapping[str, Any], styles: Styles, by: str) -> dict[st
     return chart(
         "lines",
         "Expected best value against budget",
-        f"{found['estimator']}. Source: {found['source']}.",
+        _caption(found),
         x=axis(AXES[by], "log"),
         y=axis("best validation value", "log"),
         series=drawn,
@@ -78,7 +78,7 @@ def difference(report: Mapping[str, Any], styles: Styles, by: str) -> dict[str, 
     return chart(
         "lines",
         "Difference at equal budget",
-        f"{found['estimator']}. Source: {found['source']}.",
+        _caption(found),
         x=axis(AXES[by], "log"),
         y=axis("change of the best value, %"),
         series=drawn,
@@ -90,7 +90,11 @@ def difference(report: Mapping[str, Any], styles: Styles, by: str) -> dict[str, 
 def importance(report: Mapping[str, Any], styles: Styles) -> dict[str, Any]:
     """Share of each searched hyperparameter in the variation of the value, arms side by side."""
     found = report["estimates"]["sensitivity"]
-    names = sorted({name for entry in found["arms"] for name in entry["importances"]})
+    totals: dict[str, float] = {}
+    for entry in found["arms"]:
+        for name, share in entry["importances"].items():
+            totals[name] = totals.get(name, 0.0) + (share or 0.0)
+    names = sorted(totals, key=lambda name: (-totals[name], name))
     drawn = [
         series(entry["arm"], styles[entry["arm"]], values=[entry["importances"].get(name) for name in names])
         for entry in found["arms"]
@@ -100,7 +104,7 @@ def importance(report: Mapping[str, Any], styles: Styles) -> dict[str, Any]:
     return chart(
         "bars",
         "Importance of the hyperparameters",
-        f"{found['estimator']}. Source: {found['source']}.",
+        _caption(found),
         x=axis("", "category", names=names),
         y=axis("share"),
         series=drawn,
@@ -114,6 +118,11 @@ def _budget(entry: Mapping[str, Any], by: str, n: int) -> list[float] | None:
         return [float(value) for value in entry.get("trials") or range(1, n + 1)]
     found: Sequence[float] | None = entry.get(by)
     return [float(value) for value in found] if found and len(found) == n else None
+
+
+def _caption(found: Mapping[str, Any]) -> str:
+    said = f"{found['estimator']}. Source: {found['source']}."
+    return said[0].upper() + said[1:]
 
 
 def _changes(logs: Sequence[float | None]) -> list[float | None]:

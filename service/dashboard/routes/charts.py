@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from service import studies
@@ -32,7 +32,8 @@ _Phase = Annotated[str, Query(pattern="^(search|select|confirm)$")]
 _XAxis = Annotated[str, Query(alias="x", pattern="^(epoch|step)$")]
 _Percent = Annotated[float, Query(gt=0, le=100)]
 _Smooth = Annotated[float, Query(ge=0, lt=1)]
-_End = Annotated[float | None, BeforeValidator(lambda text: None if text == "" else text), Query(allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_End = Annotated[_Finite | None, BeforeValidator(lambda text: None if text == "" else text), Query()]
 _LayerMetric = Annotated[str, Query(pattern="^(weight_norm|effective_lr|projection_rate)$")]
 
 

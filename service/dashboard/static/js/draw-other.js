@@ -11,7 +11,7 @@ export function drawIntervals(data, look, width) {
   const rows = data.series.filter((entry) => Number.isFinite(entry.interval[0]));
   const marks = data.marks.map((mark) => mark.at);
   const x = scaleOf(data.x, [...rows.flatMap((entry) => entry.interval), ...data.zone, ...marks].filter(Number.isFinite), {isNarrow: width < 480});
-  const label = (entry) => `${entry.label}: ${sig(entry.interval[0], 3)} %${between(round(entry.interval[1]), round(entry.interval[2]), " %")}`;
+  const label = (entry) => `${entry.label}: ${sig(entry.interval[0], 3)} %${between(entry.interval[1], entry.interval[2], " %", 3)}`;
   return {
     height: rows.length * ROW_PX + 70,
     option: {
@@ -33,10 +33,8 @@ export function drawIntervals(data, look, width) {
   };
 }
 
-const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)) : value);
-
 function interval(entry, params, api, look, label) {
-  const [middle, low, high] = entry.interval.map((at, i) => api.coord([at ?? entry.interval[0], params.dataIndex + 0.72])[0] + 0 * i);
+  const [middle, low, high] = entry.interval.map((at) => api.coord([at ?? entry.interval[0], params.dataIndex + 0.72])[0]);
   const y = api.coord([0, params.dataIndex + 0.72])[1];
   const stroke = {stroke: entry.colour, lineWidth: 3, fill: null};
   const bar = (x1, y1, x2, y2) => ({type: "line", shape: {x1, y1, x2, y2}, style: stroke});

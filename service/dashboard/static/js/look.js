@@ -2,7 +2,7 @@
 
 export const MARKS = {circle: "●", rect: "■", triangle: "▲", diamond: "◆", pin: "▼", arrow: "▶"};
 export const SMALL = 12;
-const N_TICKS = {wide: 7, narrow: 4};
+const N_TICKS = {wide: 7, narrow: 5};
 
 export function looks() {
   const style = getComputedStyle(document.documentElement);
@@ -33,13 +33,15 @@ export function textWidth(text, look, size = SMALL) {
   return Math.max(...String(text).split("\n").map((line) => pen.measureText(line).width));
 }
 
+// The finest round step that gives at most `most` ticks.
 function linearTicks(low, high, most) {
-  const rough = (high - low) / Math.max(1, most - 1);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((size) => size >= rough * 0.999);
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  return Array.from({length: Math.max(0, last - first + 1)}, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  const power = 10 ** Math.floor(Math.log10((high - low) / Math.max(1, most)));
+  for (const step of [1, 2, 2.5, 5, 10, 20].map((k) => k * power)) {
+    const first = Math.ceil(low / step - 1e-9);
+    const n = Math.floor(high / step + 1e-9) - first + 1;
+    if (n <= most) return Array.from({length: Math.max(0, n)}, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  }
+  return [];
 }
 
 function logTicks(low, high, most) {
@@ -106,8 +108,8 @@ export function tooltip(look) {
   };
 }
 
-export const between = (low, high, unit = "") =>
-  low === null || low === undefined || high === null || high === undefined ? "" : ` (${sig(low)} to ${sig(high)}${unit})`;
+export const between = (low, high, unit = "", digits = 4) =>
+  [low, high].every(Number.isFinite) ? ` (${sig(low, digits)} to ${sig(high, digits)}${unit})` : "";
 
 export function legend(series, look) {
   return {

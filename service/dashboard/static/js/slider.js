@@ -11,14 +11,15 @@ function wordsAt(data, at) {
     const point = reached(entry.points, at);
     if (!point) return [];
     const [, low, high] = (entry.band ?? []).find(([x]) => x === point[0]) ?? [];
-    return [`${entry.label} ${sig(point[1])}${isShare ? " %" : ""}${between(low, high)}`];
+    return [`${entry.label} ${sig(point[1], 3)}${isShare ? " %" : ""}${between(low, high, isShare ? " %" : "", 3)}`];
   });
 }
 
 export function installSlider(chartOf) {
   const read = () => {
     const box = document.querySelector("[data-slider]");
-    return {box, charts: (box?.dataset.slider.split(" ") ?? []).map(chartOf).filter((chart) => chart?.data)};
+    const [first, ...others] = (box?.dataset.slider.split(" ") ?? []).map(chartOf);
+    return {box, charts: first?.data ? [first, ...others.filter((chart) => chart?.data)] : []};
   };
   const show = () => {
     const {box, charts} = read();

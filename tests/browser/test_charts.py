@@ -1,0 +1,151 @@
+"""The charts of a study's page in real Chromium: drawn, read as a table, downloaded, redrawn, reached by keyboard."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from service.reports import store_report
+from tests.browser.filling import fill
+from tests.browser.shots import see_all
+
+CHARTS = {
+    "budget": ["expected-best", "difference"],
+    "sensitivity": ["importance", *(f"dependence-{i}" for i in range(1, 5)), "surface-1", "surface-2", "parallel"],
+    "curves": ["curves"],
+    "invariance": ["weight_norm", "effective_lr", "projection_rate"],
+}
+BLANK = """canvas => {
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const seen = new Set();
+  for (let i = 0; i < pixels.length; i += 4) seen.add(`${pixels[i]},${pixels[i + 1]},${pixels[i + 2]}`);
+  return seen.size < 8;
+}"""
+GROUND = "canvas => [...canvas.getContext('2d').getImageData(1, canvas.height - 2, 1, 1).data].slice(0, 3)"
+
+
+@pytest.fixture(scope="module")
+def study(module_ledger) -> int:
+    with module_ledger[1].transaction() as connection:
+        study_id = fill(connection, 200)
+    store_report(module_ledger[1], study_id)
+    return study_id
+
+
+def chart(page: Page, name: str):
+    found = page.locator(f"#chart-{name}")
+    found.scroll_into_view_if_needed()
+    expect(found).to_have_attribute("data-drawn", "yes")
+    return found
+
+
+def test_every_chart_draws_in_both_themes_and_at_390_pixels(signed_in, study):
+    page = signed_in(f"/studies/{study}", color_scheme="light")
+    see_all(page)
+    for section, names in {"overview": ["effects"], **CHARTS}.items():
+        for name in names:
+            canvas = page.locator(f"#{section} #chart-{name} canvas").first
+            assert not canvas.evaluate(BLANK), name
+            assert canvas.evaluate(GROUND) == [255, 255, 255], name
+    page.get_by_label("Theme").select_option("dark")
+    assert chart(page, "curves").locator("canvas").first.evaluate(GROUND) == [0x14, 0x16, 0x1A]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for name in ("effects", "expected-best", "surface-1", "parallel"):
+        box = page.locator(f"#chart-{name} canvas").first.bounding_box()
+        assert box is not None
+        assert 300 < box["width"] <= 390, name
+        assert not page.locator(f"#chart-{name} canvas").first.evaluate(BLANK), name
+
+
+def test_a_chart_is_a_table_a_file_and_a_picture(signed_in, study):
+    page = signed_in(f"/studies/{study}#chart-expected-best")
+    figure = chart(page, "expected-best")
+    assert "Expected best" in (page.locator("#chart-expected-best .plot").get_attribute("aria-label") or "")
+    figure.get_by_role("button", name="Table").click()
+    rows = figure.get_by_role("table").get_by_role("row")
+    files = {}
+    for name in ("CSV", "SVG", "PNG"):
+        with page.expect_download() as download:
+            figure.get_by_role("button", name=name).click()
+        files[name] = Path(download.value.path()).read_bytes()
+        assert download.value.suggested_filename == f"studies-{study}-expected-best.{name.lower()}"
+    lines = list(csv.DictReader(io.StringIO(files["CSV"].decode())))
+    assert len(lines) == 4 * 10 == rows.count() - 1
+    assert set(lines[0]) == {"arm", "trials", "expected best", "from", "to"}
+    assert files["SVG"].startswith(b"<svg")
+    assert b"adamp" in files["SVG"]
+    assert files["PNG"].startswith(b"\x89PNG")
+    figure.get_by_role("button", name="Table").click()
+    expect(figure.get_by_role("table")).to_have_count(0)
+
+
+def test_the_slider_moves_by_keyboard_says_its_values_and_is_in_the_address(signed_in, study):
+    page = signed_in(f"/studies/{study}?at=3#budget")
+    chart(page, "expected-best")
+    chart(page, "difference")
+    slider = page.get_by_label("At a budget of")
+    expect(slider).to_have_attribute("aria-valuetext", "3 trials per cell")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "4 trials per cell")
+    expect(page.locator("#budget-words")).to_contain_text("adamp against adamw")
+    assert "at=4" in page.url
+
+
+def test_a_choice_reloads_its_section_alone_and_stays_in_a_copied_link(signed_in, study):
+    page = signed_in(f"/studies/{study}?layer=conv2.weight#curves")
+    chart(page, "curves")
+    page.evaluate("window.stayed = true")
+    page.get_by_label("Metric").select_option("train_loss")
+    expect(page.locator("#chart-curves h3")).to_have_text("Train loss over training")
+    page.get_by_label("Smoothing").select_option("0.6")
+    expect(page.locator("#chart-curves figcaption")).to_contain_text("smoothed with weight 0.6")
+    assert page.evaluate("window.stayed") is True
+    assert all(part in page.url for part in ("layer=conv2.weight", "metric=train_loss", "smooth=0.6"))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    copy = page.locator("#chart-curves").get_by_role("button", name="Copy link")
+    copy.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#toast")).to_have_text("Copied")
+    page.goto(page.evaluate("navigator.clipboard.readText()"))
+    expect(page.locator("#chart-curves h3")).to_have_text("Train loss over training")
+    expect(page.locator("#chart-curves")).to_be_in_viewport()
+
+
+def test_a_failed_refresh_keeps_the_chart_and_says_since_when(browser, server, study):
+    with browser.new_context(base_url=server.address) as context, server.client() as client:
+        page = context.new_page()
+        page.goto(client.login_link(f"/studies/{study}"))
+        effects = chart(page, "effects")
+        page.route("**/charts/effects", lambda route: route.fulfill(status=503, json={"detail": "the ledger is away"}))
+        effects.dispatch_event("refresh")
+        expect(effects.locator(".chart-note")).to_contain_text("as of ")
+        expect(effects.locator(".chart-note")).to_contain_text("the ledger is away")
+        expect(effects.locator("canvas").first).to_be_visible()
+
+
+def test_without_the_library_a_chart_is_its_table(browser, server, study):
+    with browser.new_context(base_url=server.address) as context, server.client() as client:
+        page = context.new_page()
+        page.route("**/static/echarts*", lambda route: route.abort())
+        page.goto(client.login_link(f"/studies/{study}"))
+        effects = page.locator("#chart-effects")
+        expect(effects.get_by_role("table")).to_contain_text("sgdp against sgdw")
+        expect(effects.locator(".chart-note")).to_contain_text("did not load")
+        expect(effects.get_by_role("button", name="CSV")).to_be_visible()
+        expect(effects.get_by_role("button", name="PNG")).to_be_hidden()
+
+
+def test_a_study_without_trials_says_so_instead_of_empty_axes(signed_in, module_ledger):
+    with module_ledger[1].transaction() as connection:
+        study_id = fill(connection, 150, name="no-search")
+    page = signed_in(f"/studies/{study_id}#sensitivity")
+    figure = page.locator("#chart-parallel")
+    figure.scroll_into_view_if_needed()
+    expect(figure).to_have_attribute("data-drawn", "empty")
+    expect(figure.locator(".chart-note")).to_contain_text("no finished")
+    expect(figure.locator("canvas")).to_have_count(0)
