@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from adamp import functional
+from adamp import eager, functional
 from adamp.base import EXECUTION, TangentOptimizer
 from adamp.diagnostics import StepRecord
 from adamp.native import Columns, Hyper
@@ -148,5 +148,8 @@ class AdamP(TangentOptimizer):
     ) -> None:
         beta1, beta2 = map(float, group["betas"])
         hyper = {name: group[name] for name in self.hyperparameters if name not in ("betas", *EXECUTION)}
+        if not group["capturable"] and eager.can_read(params, group["lr"]):
+            eager.adamp(params, grads, *state, records, beta1=beta1, beta2=beta2, **hyper)
+            return
         hyper["capturable"] = group["capturable"]
         functional.adamp(params, grads, *state, records, beta1=beta1, beta2=beta2, **hyper)

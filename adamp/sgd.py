@@ -1,11 +1,12 @@
 """SGDP, and SGDW: the same without the projection."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT, required
 
-from adamp import functional
+from adamp import eager, functional
 from adamp.base import EXECUTION, TangentOptimizer
 from adamp.diagnostics import StepRecord
 from adamp.native import Columns, Hyper
@@ -35,6 +36,25 @@ class _MomentumOptimizer(TangentOptimizer):
         names = ("eps", "weight_decay", "delta", "wd_ratio", "momentum", "dampening")
         values = (group.get(name, 0.0) for name in names)
         return Hyper(float(group["lr"]), 0.0, 0.0, *values, 0, group["nesterov"], group["maximize"], 1)
+
+    def _step_momentum(
+        self,
+        update: Callable[..., None],
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: Columns,
+        records: list[StepRecord],
+    ) -> None:
+        """Update `params` by `eager` where it can, else by `update` of `functional`."""
+        hyper = {name: group[name] for name in self.hyperparameters if name not in EXECUTION}
+        buffers: list[Any] = state.first or [None] * len(params)
+        if not eager.can_read(params, group["lr"]):
+            update(params, grads, buffers, records, **hyper)
+            return
+        of_view = {name: hyper.pop(name) for name in eager.View._fields if name in hyper}
+        view = eager.View(**of_view) if of_view else None
+        eager.sgdp(params, grads, buffers, records, view=view, **hyper)
 
 
 class SGDP(_MomentumOptimizer):
@@ -140,8 +160,7 @@ class SGDP(_MomentumOptimizer):
         state: Columns,
         records: list[StepRecord],
     ) -> None:
-        hyper = {name: group[name] for name in self.hyperparameters if name not in EXECUTION}
-        functional.sgdp(params, grads, state.first or [None] * len(params), records, **hyper)
+        self._step_momentum(functional.sgdp, group, params, grads, state, records)
 
 
 class SGDW(_MomentumOptimizer):
@@ -218,5 +237,4 @@ class SGDW(_MomentumOptimizer):
         state: Columns,
         records: list[StepRecord],
     ) -> None:
-        hyper = {name: group[name] for name in self.hyperparameters if name not in EXECUTION}
-        functional.sgdw(params, grads, state.first or [None] * len(params), records, **hyper)
+        self._step_momentum(functional.sgdw, group, params, grads, state, records)

@@ -1,0 +1,86 @@
+"""Plain torch that reads its decisions, on a CPU, equals plain torch that reads nothing."""
+
+import pytest
+import torch
+
+from adamp import SGDW, AdamP, eager
+from tests.unit.adamp.cases import KINDS, SHAPES, VALID, Case, gradient
+
+CASES = [*VALID, Case(AdamP, {"maximize": True, "weight_decay": 0.05}), Case(AdamP, {"channel_dim": -1})]
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def run(case, dtype, shapes, *, n_steps=5):
+    """All `shapes` in one optimizer, among which the second takes no step at t = 2; weights and diagnostics."""
+    generator = torch.Generator().manual_seed(0)
+    params = [torch.nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in shapes]
+    subject = case.optimizer(params, fused=False, **case.hyper)
+    for t in range(n_steps):
+        for i, param in enumerate(params):
+            kind = KINDS[(t + i) % len(KINDS)]
+            param.grad = None if (t, i) == (2, 1) else gradient(kind, param.detach().double(), generator).to(dtype)
+        subject.step()
+    return params, subject.diagnostics()
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_reading_decisions_changes_no_result(case, dtype, monkeypatch):
+    shapes = [shape for shape in SHAPES if len(shape) > 1] if "channel_dim" in case.changes else SHAPES
+    read = run(case, dtype, shapes)
+    monkeypatch.setattr(eager, "can_read", lambda *_: False)
+    unread = run(case, dtype, shapes)
+    bound = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.02}[dtype]
+    for a, b in zip(read[0], unread[0], strict=True):
+        torch.testing.assert_close(a, b, rtol=bound, atol=bound)
+    for place, told in read[1].items():
+        other = unread[1][place]
+        assert (told.decision, told.n_steps, told.n_projected_channel, told.n_projected_layer) == (
+            other.decision,
+            other.n_steps,
+            other.n_projected_channel,
+            other.n_projected_layer,
+        )
+        names = ("channel_cos", "layer_cos", "weight_norm", "effective_lr", "decay")
+        for name in names if told.channel_cos is not None else names[2:]:
+            assert getattr(told, name) == pytest.approx(getattr(other, name), rel=100 * bound, abs=bound, nan_ok=True)
+
+
+@pytest.mark.parametrize("batch", [1, 100, 1 << 18])
+def test_the_size_of_a_batch_changes_no_bit(batch, monkeypatch):
+    case = Case(AdamP, {"weight_decay": 0.05})
+    whole = run(case, torch.float32, SHAPES)[0]
+    monkeypatch.setattr(eager, "BATCH", batch)
+    assert all(torch.equal(a, b) for a, b in zip(whole, run(case, torch.float32, SHAPES)[0], strict=True))
+
+
+def test_tensors_of_several_dtypes_step_together():
+    dtypes = [torch.float32, torch.float64, torch.float32, torch.bfloat16]
+    params = [torch.nn.Parameter(torch.ones(3, 2, dtype=dtype)) for dtype in dtypes]
+    for param in params:
+        param.grad = torch.full_like(param, 0.5)
+    SGDW(params, lr=0.5, fused=False).step()
+    assert all(torch.equal(param, torch.full_like(param, 0.75)) for param in params)
+
+
+@pytest.mark.parametrize(("lr", "device", "can"), [(0.1, "cpu", True), (0.1, "meta", False)])
+def test_only_tensors_on_the_cpu_are_read(lr, device, can):
+    assert eager.can_read([torch.ones(2), torch.ones(2, device=device)], lr) is can
+
+
+def test_a_learning_rate_elsewhere_is_not_read():
+    assert eager.can_read([torch.ones(2)], torch.tensor(0.1))
+    assert not eager.can_read([torch.ones(2)], torch.ones((), device="meta"))
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.0])
+def test_a_zero_weight_has_an_infinite_effective_learning_rate_unless_lr_is_zero(lr, monkeypatch):
+    told = []
+    for can in (True, False):
+        monkeypatch.setattr(eager, "can_read", lambda *_, found=can: found)
+        param = torch.nn.Parameter(torch.zeros(3, 2))
+        param.grad = torch.ones(3, 2)
+        subject = AdamP([param], lr=lr, fused=False)
+        subject.step()
+        told.append(subject.diagnostics()[0, 0].effective_lr)
+    assert told[0] == pytest.approx(told[1], nan_ok=True)
