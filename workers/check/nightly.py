@@ -128,10 +128,11 @@ def _finding(key: str, endpoint: Endpoint, nights: list[Night], margin: float) -
     decision = decide(differences, margin, _ANYTIME)
     interval = repeated_interval(differences, _ANYTIME)
     low, high = percent_words(interval.lower), percent_words(interval.upper)
+    n = f"{len(nights)} night" + "s" * (len(nights) != 1)
     sentence = (
-        f"{key}: {endpoint.words} moves by {percent_words(mean(differences))} (95 % {low} to {high}, at any number "
-        f"of nights) on all {len(differences)} paired seeds of {len(nights)} nights since the release: "
-        f"{_words(decision, percent_words(margin))}"
+        f"{key.removesuffix(_slug(endpoint))}, {n} since the release: {endpoint.words} moves by "
+        f"{percent_words(mean(differences))} (95 % at any number of nights {low} to {high}) on {len(differences)} "
+        f"paired seeds: {_words(decision, percent_words(margin).lstrip('+'))}"
     )
     return Finding(
         Layer.TRAINING,
