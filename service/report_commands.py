@@ -100,6 +100,8 @@ def compare(
     from service.domain.unpaired import compare_studies
 
     (one, left), (other, right) = _place(first), _place(second)
+    if one == other and (left or right) == (right or left):
+        raise TangentError(f"study {one} stands on both sides; name two arms, such as {one}:adamw {one}:adamp")
     with connected() as client:
         reports = client.report(one), client.report(other)
     pairs = _checked(lambda: _pairs(reports, left, right))

@@ -6,7 +6,7 @@ The second is a study before and after a change of code: the same file has the s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,15 +149,32 @@ def _warnings(first: Report, second: Report, *, is_paired: bool) -> list[str]:
             warnings.insert(0, "Both arms belong to one study: a pair declared in its file is paired by seed.")
     running = [report["study"] for report in (first, second) if not report["is_finished"]]
     warnings.extend(f"Study '{name}' still runs: its replicates are not all there." for name in running)
+    for report in (first, second):
+        warnings.extend(_own_warnings(report))
     if first["code_revision"] != second["code_revision"]:
         warnings.append("The training code differs: a difference may come from that, which may be the question.")
+    elif is_paired:
+        warnings.append(
+            "The code is the same, too: equal runs say that they can be repeated, not that nothing differs."
+        )
     if first["device"] != second["device"]:
         warnings.append(f"The device class differs: {first['device']} and {second['device']}.")
-    differing = [key for key in first["budget"] if key in _BUDGET and first["budget"][key] != second["budget"][key]]
-    if differing or first["sampler"] != second["sampler"]:
-        shown = [_BUDGET[key] for key in differing] + (["sampler"] if first["sampler"] != second["sampler"] else [])
+    shown = [name for key, name in _BUDGET.items() if first["budget"].get(key) != second["budget"].get(key)]
+    shown += [key for key in ("sampler", "pruner") if first.get(key, "none") != second.get(key, "none")]
+    if shown:
         warnings.append(f"The arms were not tuned alike: the studies differ in {listing(shown)}.")
     return warnings
+
+
+def _own_warnings(report: Report) -> Iterator[str]:
+    """What of one of the studies speaks against reading the interval as it stands."""
+    if report.get("was_extended_after_look") or report.get("looks"):
+        yield (
+            f"Study '{report['study']}' was looked at while replicates came in: this interval takes its number of "
+            "replicates as fixed beforehand, and errs more often than it says."
+        )
+    if not report.get("registration", {}).get("is_preregistered", True):
+        yield f"Study '{report['study']}' was imported and not preregistered."
 
 
 _BUDGET = {
@@ -165,4 +182,5 @@ _BUDGET = {
     "select_top": "configurations in select",
     "select_seeds": "seeds in select",
     "confirm_seeds": "confirm seeds",
+    "search": "the budget of a search",
 }

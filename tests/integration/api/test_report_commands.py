@@ -70,6 +70,7 @@ def test_suites_and_comparisons(tangent: Tangent) -> None:
     assert "Welch, R = 3 and 3" in found.stdout, found.stderr
     assert "Both arms belong to one study" in found.stdout
     assert "workload digits-mlp against digits-cnn" in tangent("compare", first, second).stderr
+    assert "stands on both sides; name two arms" in tangent("compare", first, first).stderr
     assert "such as 3 or 3:adamp; got 'x'" in tangent("compare", "x", first).stderr
 
 

@@ -4,15 +4,20 @@ import pytest
 from sqlalchemy import text
 
 from service.domain.catalog import BUILT_IN
+from service.domain.reproduction import judge_reproduction
 from service.domain.study import Arm, SearchPlan, Study
 from service.domain.trial import Phase
+from service.reproducing import run_document
 from service.search import CellPruner
 from service.store.rungs import Decision, decision_on, save_decision, undecided_rungs
 from service.store.studies import cells_of, get_study, insert_study
-from service.store.trials import NewTrial, cell_trials, insert_trials
+from service.store.trials import NewTrial, cell_trials, get_trial, insert_trials
 from tests.integration.coordinator.support import coordinating
 from tests.integration.workers.support import PARAMS, wait_until
 from workers.attempt import execute
+from workers.reproduce import repeat, stored_run
+from workers.run import Run
+from workers.training import configure_torch
 
 PRUNED = Study(
     name="pruned",
@@ -75,6 +80,17 @@ def test_the_same_trials_are_pruned_at_the_same_epochs_by_one_slot_and_by_three(
         assert trial.record.value == decision.value
         assert last_epochs[trial.trial_id] == decision.epoch + 1
         assert trial.record.n_steps < max(t.record.n_steps for t in one)
+    assert reproduced(ledger, pruned[0].record.number).is_bitwise
+
+
+def reproduced(ledger, number):
+    """The first study's trial, run again from what the ledger shows of it."""
+    with ledger.transaction() as connection:
+        trial = get_trial(connection, 1, number)
+    document = run_document({"spec": PRUNED.to_dict()}, trial, 0.25)
+    stored = stored_run(document["stored"])
+    configure_torch(int(stored.environment["n_threads"]))
+    return judge_reproduction(stored, repeat(Run(**document["run"]), "cpu", (), document["pruned_at"]))
 
 
 def test_every_decision_is_that_of_the_pruner_on_the_finished_cell(ledger, coordinator, start_worker):

@@ -74,6 +74,8 @@ class TestFromTheJsonAlone:
             for arm in row["arms"]:
                 found = (arm["hit_rate"], arm["restricted_mean_epochs"])
                 assert found == pytest.approx(expected["arms"][arm["arm"]])
+                expected_rate = oracle.rate(arm["n_hits"], arm["n_runs"])
+                assert list(arm["hit_interval_95"].values()) == pytest.approx(expected_rate)
                 assert arm["restricted_mean_steps"] == pytest.approx(16 * arm["restricted_mean_epochs"])
             means = [arm["restricted_mean_epochs"] for arm in row["arms"]]
             assert row["difference"]["mean"] == pytest.approx(means[1] - means[0])
@@ -218,6 +220,9 @@ class TestSymmetry:
         for a, b in zip(table(there, "difference"), table(back, "difference"), strict=True):
             assert b["log_ratio"] == pytest.approx([-x for x in a["log_ratio"]], abs=1e-12)
             assert b["lower"] == pytest.approx([-x for x in a["upper"]], abs=1e-12)
+            for axis in ("by_steps", "by_device_s"):
+                assert b[axis]["at"] == a[axis]["at"]
+                assert b[axis]["log_ratio"] == pytest.approx([-x for x in a[axis]["log_ratio"]], abs=1e-12)
         for a, b in zip(
             table(there, "probability_of_improvement"), table(back, "probability_of_improvement"), strict=True
         ):

@@ -144,6 +144,14 @@ class TestVarianceComponents:
         assert components.within_sd == pytest.approx(math.sqrt(0.02))
         assert components.between_sd is None
 
+    def test_equals_the_mean_squares_of_scipys_analysis_of_variance(self):
+        groups = np.random.default_rng(4).normal(0, 0.2, (6, 1)) + np.random.default_rng(5).normal(0, 0.3, (6, 4))
+        components = variance_components(groups.tolist())
+        within = groups.var(axis=1, ddof=1).mean()
+        ratio = stats.f_oneway(*groups).statistic
+        assert components.within_sd == pytest.approx(math.sqrt(within))
+        assert components.between_sd == pytest.approx(math.sqrt(max(0, within * (ratio - 1) / 4)))
+
     def test_recovers_both_components_from_many_replicates(self):
         rng = np.random.default_rng(3)
         groups = rng.normal(0, 0.2, (400, 1)) + rng.normal(0, 0.3, (400, 4))
@@ -181,6 +189,14 @@ class TestClopperPearson:
         interval = clopper_pearson(*count_and_n).interval_95
         expected = proportion_confint(*count_and_n, method="beta")
         assert (interval.lower, interval.upper) == pytest.approx(expected, abs=1e-9)
+
+    @pytest.mark.parametrize("n", [3, 18, 60])
+    @pytest.mark.parametrize("rate", [0.01, 0.05, 0.3, 0.5, 0.9])
+    def test_covers_at_least_as_often_as_it_says(self, n, rate):
+        """Exact: summed over every count that can be."""
+        intervals = [clopper_pearson(count, n).interval_95 for count in range(n + 1)]
+        inside = [interval.lower <= rate <= interval.upper for interval in intervals]
+        assert stats.binom.pmf(range(n + 1), n, rate)[inside].sum() >= 0.95
 
     def test_no_runs_have_no_rate(self):
         assert clopper_pearson(0, 0).rate is None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from service.domain.report_registration import Registration
 from service.domain.suite import build_suite, log_means, pool, suite_sentence
 from service.domain.unpaired import compare_studies
 from tests.unit.domain.estimate_cases import document, full_source
@@ -154,6 +155,35 @@ class TestAcrossStudies:
         texts = " ".join(compare_studies(first, second, "adamw", "adamw").warnings)
         for part in ("still runs", "device class differs", "differ in search trials and sampler"):
             assert part in texts
+
+    def test_other_budgets_pruners_looks_and_imports_are_said(self):
+        first = document(full_source(1))
+        budget = {"search_budget": {"steps": 10}, "pruner": "median", "spec_hash": "1" * 64}
+        other = document(full_source(2, registration=Registration(origin="imported"), **budget))
+        looked = document(full_source(3, registration=Registration(planned_looks=(5,)), spec_hash="2" * 64))
+        texts = " ".join(compare_studies(first, other, "adamw", "adamw").warnings)
+        for part in ("differ in the budget of a search and pruner", "was imported and not preregistered"):
+            assert part in texts
+        texts = compare_studies(looked, first, "adamw", "adamw").warnings
+        assert any("was looked at while replicates came in" in text for text in texts)
+
+    def test_the_same_file_run_twice_on_the_same_code_is_a_repetition(self):
+        report = document(full_source(1, code_revision="a"))
+        texts = compare_studies(report, report, "adamw", "adamw").warnings
+        assert any("The code is the same, too" in text for text in texts)
+
+    def test_welchs_interval_covers_where_spreads_and_numbers_differ(self):
+        rng, report = np.random.default_rng(4), document(full_source(1, n_trials=2, confirm_seeds=1))
+        covered, n_runs = 0, 400
+        for _ in range(n_runs):
+            sides = []
+            for n, center, sd, spec in ((4, 0.0, 0.3, "1" * 64), (9, 0.1, 0.1, "2" * 64)):
+                runs = [{"replicate": r, "seed": r, "value": math.exp(rng.normal(center, sd))} for r in range(n)]
+                sides.append({**report, "spec_hash": spec, "arms": [{"name": "adamw", "confirm_runs": runs}]})
+            interval = compare_studies(*sides, "adamw", "adamw").interval_95
+            covered += interval.lower <= 0.1 <= interval.upper
+        low, high = stats.binom.ppf([0.001, 0.999], n_runs, 0.95)
+        assert low <= covered <= high
 
     @pytest.mark.parametrize(
         ("replicates", "part"),
