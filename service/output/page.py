@@ -25,6 +25,7 @@ def page(report: Mapping[str, Any]) -> str:
         *_head(report),
         *_verdicts(report),
         *_notes(report),
+        *_history(report),
         *_section("Effects on one axis", [_figure(forest_svg(rows_of(report), report["margin"]), _FOREST)])
         * bool(report["comparisons"]),
         *_tables(tables, "arms", "effects", "improvement"),
@@ -33,7 +34,6 @@ def page(report: Mapping[str, Any]) -> str:
         *_surfaces(report),
         *_tables(tables, "mechanism"),
         *_paste(report),
-        *_history(report),
         *_raw(report),
         _foot(report),
     ]
@@ -131,11 +131,15 @@ def _budget(report: Mapping[str, Any]) -> Iterable[str]:
         ),
     ]
     drawn = [f"<figure>{svg}</figure>" for svg in figures if svg]
-    found = report["estimates"]["expected_best"]
-    remark = [f'<p class="remark">{escape(found["remark"])}</p>'] if found["remark"] else []
-    method = f"{_capital(found['estimator'])}. Source: {found['source']}."
-    if drawn or remark:
-        parts = ['<div class="figures">', *drawn, "</div>", *remark, f'<p class="method">{escape(method)}</p>']
+    found = [report["estimates"][name] for name in ("expected_best", "difference")]
+    remarks = dict.fromkeys(entry["remark"] for entry in found if entry["remark"])
+    said = [f'<p class="remark">{escape(remark)}</p>' for remark in remarks]
+    said += [
+        f'<p class="method">{escape(_capital(entry["estimator"]))}. Source: {escape(entry["source"])}.</p>'
+        for entry in found
+    ]
+    if drawn or remarks:
+        parts = ['<div class="figures">', *drawn, "</div>", *said]
         yield from _section("What tuning buys", parts)
 
 
