@@ -181,7 +181,8 @@ def parallel(connection: Connection, study_id: StudyId, study: Study, styles: St
     return chart(
         "parallel",
         f"The best {percent:g} % of each arm's search",
-        f"At least 3 and at most 50 trials of each arm, by validation value. Source: {_SEARCH}.",
+        "At least 3 and at most 50 trials of each arm, by validation value; a line passes over the axes of what its "
+        f"arm does not search. Drag along an axis to pick lines. Source: {_SEARCH}.",
         axes=[axis(name, "log" if name in logs else "linear") for name in names] + [axis("value", "log")],
         series=drawn,
         table=table(

@@ -39,17 +39,24 @@ export function drawHeat(data, look, width) {
   };
 }
 
+// The colour at a place between 0 and 1.
+function viridis(at) {
+  const place = Math.min(Math.max(at, 0), 1) * (VIRIDIS.length - 1);
+  const [one, next] = [VIRIDIS[Math.floor(place)], VIRIDIS[Math.ceil(place)]].map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+  return `rgb(${one.map((value, i) => Math.round(value + (next[i] - value) * (place % 1))).join(", ")})`;
+}
+
 function item(cell, best, look, shade, isNarrow) {
   const [i, j, value, n] = cell;
   const isBest = Boolean(best) && best[0] === i && best[1] === j;
-  const isBright = shade(value) > 0.55;
+  const isBright = shade(value) > 0.44;
   const style = {borderColor: isBest ? look.ink : look.ground, borderWidth: isBest ? 4 : 1};
   if (n < MIN_TRIALS) style.decal = {...HATCH, color: isBright ? "rgba(0, 0, 0, 0.35)" : "rgba(255, 255, 255, 0.4)"};
   return {
     cell, value: [i, j, Math.log10(value)], itemStyle: style,
     label: {
       show: true, fontSize: isNarrow ? 9 : 11, lineHeight: isNarrow ? 11 : 13, fontWeight: isBest ? "bold" : "normal",
-      color: isBright ? "#000000" : "#ffffff", textBorderWidth: 2, textBorderColor: isBright ? VIRIDIS[8] : VIRIDIS[1],
+      color: isBright ? "#000000" : "#ffffff", textBorderWidth: 3, textBorderColor: viridis(shade(value)),
       formatter: () => `${sig(value, isNarrow ? 2 : 3)}\nn ${n}`,
     },
   };

@@ -25,7 +25,7 @@ export function drawIntervals(data, look, width) {
         renderItem: (params, api) => interval(rows[params.dataIndex], params, api, look, label),
         markArea: {silent: true, animation: false, itemStyle: {color: look.line, opacity: 0.6}, data: [[{xAxis: data.zone[0]}, {xAxis: data.zone[1]}]]},
         markLine: {
-          silent: true, symbol: "none", animation: false, lineStyle: {color: look.ink, type: "dashed", width: 1},
+          z: 1, silent: true, symbol: "none", animation: false, lineStyle: {color: look.ink, type: "dashed", width: 1},
           label: {show: false}, data: marks.map((at) => ({xAxis: at})),
         },
       }],
@@ -43,7 +43,7 @@ function interval(entry, params, api, look, label) {
     children: [
       bar(low, y, high, y), bar(low, y - 6, low, y + 6), bar(high, y - 6, high, y + 6),
       {type: "text", style: {text: MARKS[entry.marker] ?? "●", x: middle, y, fill: entry.colour, stroke: look.ground, lineWidth: 3, font: `18px ${look.font}`, align: "center", verticalAlign: "middle"}},
-      {type: "text", style: {text: label(entry), x: params.coordSys.x, y: y - 26, fill: look.ink, font: `${SMALL}px ${look.font}`, width: params.coordSys.width, overflow: "truncate", verticalAlign: "middle"}},
+      {type: "text", style: {text: label(entry), x: params.coordSys.x, y: y - 26, fill: look.ink, stroke: look.ground, lineWidth: 3, font: `${SMALL}px ${look.font}`, width: params.coordSys.width, overflow: "truncate", verticalAlign: "middle"}},
     ],
   };
 }
@@ -84,7 +84,7 @@ export function drawParallel(data, look, width) {
     ...frame(data, look),
     legend: legend(data.series, look),
     parallel: isNarrow
-      ? {layout: "vertical", left: 24, right: 28, top: 96, bottom: 36}
+      ? {layout: "vertical", left: 24, right: 28, top: 76, bottom: 36}
       : {left: 40, right: 60, top: 64, bottom: 24},
     parallelAxis: scales.map((scale, dim) => parallelAxis(scale, dim, look, isNarrow)),
     tooltip: {...tooltip(look), trigger: "item", formatter: ({seriesName, data: line}) => [seriesName, ...scales.map((scale, i) => `${scale.name}  ${line.value[i] === "-" ? "–" : sig(scale.from(line.value[i]))}`)].join("\n")},
@@ -94,15 +94,16 @@ export function drawParallel(data, look, width) {
       data: entry.lines.map((line) => ({value: line.map((value, i) => (Number.isFinite(value) ? scales[i].to(value) : "-"))})),
     })),
   };
-  return {option, height: isNarrow ? scales.length * 76 + 130 : 380};
+  return {option, height: isNarrow ? scales.length * 72 + 120 : 380};
 }
 
 function parallelAxis(scale, dim, look, isNarrow) {
+  const halo = {textBorderColor: look.ground, textBorderWidth: 3};
   const {axisLabel, axisTick, axisLine} = axisOption(scale, look);
   return {
-    dim, name: scale.name, type: "value", min: scale.min, max: scale.max, axisLabel: {...axisLabel, showMinLabel: true, showMaxLabel: true}, axisTick, axisLine,
+    dim, name: scale.name, type: "value", min: scale.min, max: scale.max, axisLabel: {...axisLabel, ...halo, showMinLabel: true, showMaxLabel: true}, axisTick, axisLine,
     splitLine: {show: false}, nameLocation: isNarrow ? "start" : "end", nameGap: isNarrow ? 8 : 12,
-    nameTextStyle: {color: look.ink, fontSize: SMALL, ...(isNarrow ? {align: "left", verticalAlign: "bottom", padding: [0, 0, 14, 0]} : {})},
+    nameTextStyle: {color: look.ink, fontSize: SMALL, ...halo, ...(isNarrow ? {align: "left", verticalAlign: "bottom", padding: [0, 0, 14, 0]} : {})},
     areaSelectStyle: {borderColor: look.link, color: look.link, opacity: 0.25},
   };
 }
