@@ -10,7 +10,7 @@ const make = (tag, properties = {}, ...children) => {
 };
 
 export function build(figure, tools) {
-  const title = make("h3", {id: `${figure.id}-title`});
+  const title = make("h3", {id: `${figure.id}-title`, hidden: true});
   const buttons = tools.map(({name, act, isToggle}) => {
     const button = make("button", {type: "button", className: "plain", textContent: name, onclick: act});
     button.dataset.tool = name;

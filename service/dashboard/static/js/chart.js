@@ -15,6 +15,7 @@ const KINDS = {
   lines: [drawLines, isEmptyLines], heat: [drawHeat, isEmptyHeat], intervals: [drawIntervals, isEmptyIntervals],
   bars: [drawBars, isEmptyBars], parallel: [drawParallel, isEmptyParallel],
 };
+const SLOW_MS = 300;
 const charts = new Map();
 
 class Chart {
@@ -34,7 +35,7 @@ class Chart {
 
   async load() {
     const asked = ++this.asked;
-    this.figure.setAttribute("aria-busy", "true");
+    const slow = setTimeout(() => this.figure.setAttribute("aria-busy", "true"), SLOW_MS);
     try {
       const data = await getJSON(this.figure.dataset.chart);
       if (asked !== this.asked) return;
@@ -45,6 +46,7 @@ class Chart {
     } catch (error) {
       if (asked === this.asked) this.keep(error);
     } finally {
+      clearTimeout(slow);
       if (asked === this.asked) this.figure.removeAttribute("aria-busy");
     }
   }
@@ -58,6 +60,7 @@ class Chart {
   show() {
     const {title, caption, bar, table, plot} = this.box;
     title.textContent = this.data.title;
+    title.hidden = false;
     caption.textContent = this.data.caption;
     bar.hidden = false;
     if (!table.hidden) fillTable(this.box, this.data);
