@@ -111,6 +111,12 @@ def test_a_choice_reloads_its_section_alone_and_stays_in_a_copied_link(signed_in
     expect(page.locator("#chart-curves figcaption")).to_contain_text("smoothed with weight 0.6")
     assert page.evaluate("window.stayed") is True
     assert all(part in page.url for part in ("layer=conv2.weight", "metric=train_loss", "smooth=0.6"))
+    kept = page.locator("#chart-curves").element_handle()
+    with page.expect_response("**/charts/curves?*"):
+        page.locator("#curves").get_by_role("button", name="Show").click()
+    assert kept is not None
+    assert kept.evaluate("figure => figure.isConnected"), "the chart moves to its new data instead of flashing"
+    assert page.locator("#chart-curves canvas").first.evaluate(N_COLOURS) > 8
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     copy = page.locator("#chart-curves").get_by_role("button", name="Copy link")
     copy.focus()
