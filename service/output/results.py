@@ -53,9 +53,9 @@ def results_page(reports: Sequence[tuple[str, Report]], equal_arms: Mapping[str,
 _INTRODUCTION = (
     f"Written by `{COMMAND}` from the reports in `docs/results/`; edit those, not this page. `python -m "
     "tests.results.make` runs the larger studies in `docs/results/studies/` and puts their reports here; a report "
-    "whose name begins with `demo-` is `make demo`'s. Each study's verdict stands as it fell. Change: of the test endpoint, "
-    "challenger against baseline, negative is better. Each file holds every trial, so that all of this can be "
-    "recomputed from it."
+    "whose name begins with `demo-` is `make demo`'s. Each study's verdict stands as it fell. Change: of the test "
+    "endpoint, challenger against baseline, negative is better. Each file holds every trial, so that all of this can "
+    "be recomputed from it."
 )
 
 
