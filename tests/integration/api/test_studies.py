@@ -177,7 +177,7 @@ def test_catalog_says_what_is_there_and_who_can_run_it(api: Caller, ledger: Data
     before = api.get("/api/v1/catalog").json()
     assert {entry["name"] for entry in before["optimizers"]} == {"SGD", "SGDW", "SGDP", "Adam", "AdamW", "AdamP"}
     assert not any(entry["is_available"] for entry in before["optimizers"] + before["workloads"])
-    assert [sampler["name"] for sampler in before["samplers"]] == ["random", "tpe"]
+    assert [sampler["name"] for sampler in before["samplers"]] == ["cmaes", "gp", "grid", "qmc", "random", "tpe"]
     register(ledger)
     after = api.get("/api/v1/catalog").json()
     assert all(entry["is_available"] for entry in after["optimizers"] + after["workloads"])
