@@ -13,8 +13,8 @@ from uuid import UUID
 
 from service import studies
 from service.domain.retrying import refusals, too_many_failures
-from service.domain.seeds import REPLICATE_LIMIT, SPEC_SEED_LIMIT
-from service.domain.study import OPERATIONAL, Study
+from service.domain.seeds import REPLICATE_LIMIT
+from service.domain.study import OPERATIONAL
 from service.domain.trial import Outcome, StudyId, TrialRecord
 from service.domain.validation import MAX_RUNS, operational_problems
 from service.domain.wording import count
@@ -219,54 +219,6 @@ def requeue(connection: Connection, study_id: StudyId, number: int, *, revision:
         raise ConflictError(f"trial {number} of study {study_id} does not run, it is {state}")
     leases.hand_back_trial(connection, trial_id, attempt, outcome=None, reason="requeued by a user")
     add_event(connection, study_id, "requeue", {"number": number})
-
-
-def file_of(row: StudyRow) -> Study:
-    """The study as its file has it: with the replicates that were registered, and the settings of now."""
-    return replace(row.study, replicates=row.registered_replicates)
-
-
-def clone_document(connection: Connection, study_id: StudyId, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A study file made from another study's, not checked yet.
-
-    Args:
-        changes: Merged into the file: objects key by key, null removes a key, everything else replaces it. Without a
-            `seed` the clone has the lowest one above the parent's that no study of its workload has.
-
-    Raises:
-        NotFoundError: There is no such study.
-        InvalidInputError: No seed is left.
-    """
-    row = studies.get(connection, study_id)
-    document: dict[str, Any] = _merged(_written(file_of(row).to_dict()), changes)
-    if "seed" not in changes:
-        workload = document.get("workload")
-        name = workload.get("name") if isinstance(workload, Mapping) else None
-        document["seed"] = store.unused_seed(connection, str(name), row.study.seed)
-        if document["seed"] >= SPEC_SEED_LIMIT:
-            message = f"every seed from {row.study.seed} to {SPEC_SEED_LIMIT - 1} was used; name one"
-            raise InvalidInputError("the clone has no seed", [("seed", message)])
-    return document
-
-
-def _written(value: Any) -> Any:
-    """Without the keys that are null: in a study file they are left out."""
-    if isinstance(value, Mapping):
-        return {key: _written(entry) for key, entry in value.items() if entry is not None}
-    return value
-
-
-def _merged(document: Any, changes: Any) -> Any:
-    """JSON merge patch (RFC 7386)."""
-    if not isinstance(changes, Mapping):
-        return changes
-    merged = dict(document) if isinstance(document, Mapping) else {}
-    for key, value in changes.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merged(merged.get(key), value)
-    return merged
 
 
 def delete(connection: Connection, study_id: StudyId, confirm: str, *, revision: int | None = None) -> None:

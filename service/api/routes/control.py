@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from service import catalogs, control, studies, trials
+from service import catalogs, cloning, control, studies, trials
 from service.api.bodies import YAML_TYPES, read_document
 from service.api.context import Ledger, Samplers, StudyPath, TrialPath
 from service.api.etags import SeenRevision, etag_of
@@ -197,7 +197,7 @@ def clone_study(
         raise InvalidInputError("the changes to a study file are an object with keys of the file")
 
     def work(connection: Connection) -> Response:
-        merged = check_study_file(control.clone_document(connection, StudyId(study_id), document))
+        merged = check_study_file(cloning.clone_document(connection, StudyId(study_id), document))
         if validate_only:
             return answer(ValidationView, validation_view(studies.validate(connection, merged, samplers)))
         return submit(connection, merged, samplers, StudyId(study_id))
@@ -224,7 +224,7 @@ def submit(
 def show_file(ledger: Ledger, study_id: StudyPath, format: FileFormat = FileFormat.YAML) -> Response:  # noqa: A002
     """The file as it was frozen, every default written out, with the priority, weight and limit of now."""
     with ledger.transaction() as connection:
-        study = control.file_of(studies.get(connection, StudyId(study_id)))
+        study = cloning.file_of(studies.get(connection, StudyId(study_id)))
     if format is FileFormat.JSON:
         return JSONResponse(study.to_dict())
     return Response(study_yaml(study.to_dict()), media_type=YAML_TYPES[0])
