@@ -1,5 +1,7 @@
 """Which mutants of adamp the check's numerics layer catches alone: `python -m tests.mutation.check_alone [FILE ...]`.
 
+FILE is one of adamp's modules, or what an earlier run on the same code printed: its mutants are not run again.
+
 Writes docs/check-mutation.json and .md. mutmut makes the mutants and must be importable, with libcst; it is no
 dependency of the tests. Every mutant runs in a fork of this process: torch is loaded once, adamp in the fork.
 """
@@ -83,14 +85,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         original, mutated = Path(name, "original"), Path(name, "mutated")
         names, sources = make_mutants(original, mutated)
-        only_plain = bool(sys.argv[1:]) and set(sys.argv[1:]) <= _PLAIN_FILES
+        chosen = [word for word in sys.argv[1:] if word in FILES] or FILES
+        only_plain = not set(chosen) - _PLAIN_FILES
         wanted = {key: config for key, config in configurations().items() if key.endswith("plain") or not only_plain}
         checks = {key: Alone(config, original, mutated, stack) for key, config in wanted.items()}
         if any(check.catches("") for check in checks.values()):
             raise SystemExit("the unmutated code is caught, too: nothing that follows would mean anything")
-        chosen = sys.argv[1:] or FILES
         not_run = {file: len(mutants) for file, mutants in names.items() if file not in chosen}
-        names = {file: names[file] for file in chosen}
+        # No table of tool.tangent.check names SGDW.
+        names = {file: [name for name in names[file] if "sgdw" not in name.lower()] for file in chosen}
         every = [describe(mutant, sources[file]) for file in chosen for mutant in names[file]]
         alike = [entry["name"] for entry in every if entry["reason"] in (EQUAL_LENGTHS, PRESERVED)]
         survivors = {*alike, *survivors_of([entry["name"] for entry in every if entry["name"] not in alike], checks)}
@@ -187,8 +190,11 @@ def make_mutants(original: Path, mutated: Path) -> tuple[dict[str, list[str]], d
 
 def survivors_of(mutants: list[str], checks: dict[str, Alone]) -> list[str]:
     """Names of those that the check does not catch: AdamP's, or SGDP's for code that only it runs."""
-    left = []
+    known = earlier_verdicts()
+    left = [mutant for mutant in mutants if known.get(mutant) == "survived"]
     for n, mutant in enumerate(mutants):
+        if mutant in known:
+            continue
         kind = " plain" if re.match(r"adamp\.(functional|projection)", mutant) else ""
         key = "sgdp" if re.search("sgd|momentum", mutant.lower()) else "adamp"
         is_caught = checks[key + kind].catches(mutant)
@@ -196,6 +202,13 @@ def survivors_of(mutants: list[str], checks: dict[str, Alone]) -> list[str]:
             left.append(mutant)
         print(f"{n + 1}/{len(mutants)} {mutant} {'caught' if is_caught else 'survived'}", flush=True)  # noqa: T201
     return left
+
+
+def earlier_verdicts() -> dict[str, str]:
+    """Mutants and verdicts of the logs that the command line names."""
+    logs = (Path(word) for word in sys.argv[1:] if word not in FILES)
+    lines = (line.split() for log in logs for line in log.read_text().splitlines())
+    return {words[1]: words[2] for words in lines if len(words) == 3}
 
 
 def write(names: dict[str, list[str]], not_run: dict[str, int], survivors: list[dict[str, Any]]) -> None:

@@ -57,7 +57,7 @@ def judge_exact(place: int, case: Case, golden: Result, found: Result, tolerance
     pairs = zip(_tensors(case, golden), _tensors(case, found), strict=True)
     for i, (ref, got) in enumerate(pairs):
         errors = displacement_errors(ref, got)
-        units.append(_unit(place, i, errors, _limits(ref, tolerance)))
+        units.append(_unit(place, i, errors, _limits(ref, tolerance), case.steps))
     return units
 
 
@@ -73,7 +73,7 @@ def judge_rounded(
     units = []
     for i, (ref, got) in enumerate(zip(_tensors(case, golden), _tensors(case, found), strict=True)):
         errors = displacement_errors(ref, got)
-        units.append(_unit(place, i, errors, torch.full_like(errors, limit)))
+        units.append(_unit(place, i, errors, torch.full_like(errors, limit), case.steps))
     return units
 
 
@@ -114,10 +114,11 @@ def _limits(ref: Tensor, tolerance: float) -> Tensor:
     return torch.clamp(roundings, min=tolerance)
 
 
-def _unit(case: int, tensor: int, errors: Tensor, limits: Tensor) -> Unit:
+def _unit(case: int, tensor: int, errors: Tensor, limits: Tensor, n_steps: int) -> Unit:
+    """Of large cases the errors are those of the last step alone."""
     over = (errors > limits).nonzero()
     worst = int((errors / limits).argmax())
-    first = int(over[0]) + 1 if len(over) else None
+    first = n_steps - len(errors) + int(over[0]) + 1 if len(over) else None
     return Unit(case, tensor, errors[worst].item(), limits[worst].item(), first)
 
 

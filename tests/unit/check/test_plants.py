@@ -41,7 +41,7 @@ def test_there_are_bugs_for_both_paths_and_refactors():
 
 def test_the_page_says_what_was_not_caught():
     bug = {"name": "a bug", "path": "plain", "expected": "numerics", "layer": "", "findings": [], "is_right": False}
-    told = {"explanation": "", "sentence": "", "script": ""}
+    told = {"explanation": "", "sentence": "", "n_script_lines": 0}
     noop = {"name": "a refactor", "seed": 1, "has_alarmed": True, "share": {"float64-x": 0.5, "float32-x": 2.0}}
     page = render({"date": "", "versions": {}, "plants": [{**bug, **told}], "noops": [noop]})
     assert "0 of 1 bugs tripped" in page
