@@ -23,6 +23,7 @@ enum {
     HELD = 16384,       /* a tensor of so many elements is decided at once, its direction u held in the cache */
     ITEM = 65536,       /* most elements of one unit of work; a place in it fits 16 bits */
     ROW_MAX = HELD,     /* longest row whose direction u is held until the row's statistics are complete */
+    STORED = 192,       /* elements of a channel below which its coefficient is found again rather than kept */
     GATHERED = 64,      /* rows whose square roots and divisions are taken together */
     LOG_SHARE = 512,    /* an item may log one in so many elements; when that is not enough it stops guessing */
     WAVE = 1 << 19,     /* elements after which the tensors swept so far are finished, while the cache has them */
@@ -80,7 +81,8 @@ struct job {
     int is_two_stage;         /* projected weights are computed from w1 */
     enum decision decision;
     int64_t first_item, n_items, row;
-    double *channel;          /* per channel: kappa if is_two_stage, else what replaces lam */
+    void *channel;            /* per channel, in the arithmetic's type: kappa if is_two_stage, else what replaces lam;
+                               * NULL where they are not kept */
     double whole;             /* the same for the layer view */
     double max_cos;
 };
@@ -97,8 +99,10 @@ struct item {
     float *log_value;         /* w1 there */
 };
 
+/* On each thread's stack. */
 struct scratch {
     _Alignas(64) char direction[HELD * sizeof(float)];
+    _Alignas(64) double channel[CHUNK]; /* of a tensor that is one item */
     _Alignas(64) double grad[CHUNK], weight[CHUNK], each[CHUNK], rows[(CHUNK + GATHERED) * N_STATISTICS];
 };
 

@@ -145,15 +145,6 @@ static void narrow_f16(int64_t n, const float *restrict from, uint16_t *restrict
     }
 }
 
-/* The coefficients of `n` channels. Loops over arrays, so that the compiler makes vectors of roots and divisions. */
-static void set_coefficients(struct job *job, int64_t channel, int64_t n, const double *restrict rows)
-{
-    const struct projection p = projection_of(job);
-    double *restrict to = job->channel + channel;
-    for (int64_t r = 0; r < n; r++)
-        to[r] = projection_coefficient(&p, rows + r * N_STATISTICS);
-}
-
 /* Take the statistics of `n` channels into the item's. */
 static void absorb_rows(struct item *item, int64_t n, const double *restrict rows)
 {

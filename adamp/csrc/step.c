@@ -22,11 +22,10 @@ typedef void parallel_function(void (*body)(void *), void *data, unsigned n_thre
 struct context {
     struct job *jobs;
     struct item *items;
-    double *channels;
+    char *channels;
     uint16_t *log_at;
     float *log_value;
-    struct scratch *scratch;
-    int64_t n_jobs, n_items, n_channels, n_log, n_scratch; /* capacities */
+    int64_t n_jobs, n_items, n_channel_bytes, n_log; /* capacities */
 };
 
 struct region {
@@ -97,7 +96,11 @@ static void combine_segments(struct job *job, struct item *items)
             for (int s = 0; s < N_STATISTICS; s++)
                 whole.sums[s] += items[i].sums[s];
         job->max_cos = max_keeping_nan(job->max_cos, abs_cos(whole.sums, job->hyper->eps));
-        job->channel[row] = projection_coefficient(&p, whole.sums);
+        const double coefficient = projection_coefficient(&p, whole.sums);
+        if (job->tensor->dtype == F64)
+            ((double *)job->channel)[row] = coefficient;
+        else
+            ((float *)job->channel)[row] = (float)coefficient;
     }
 }
 
@@ -207,6 +210,16 @@ static int64_t n_items_of(const struct tensor *t, enum layout layout)
     return n_rows * divide_up(n_units(t, layout), units_per_item(t, layout));
 }
 
+/* Memory for the coefficients of the job's channels: none for one item, and none where it would be a good part of the
+ * weight's own: such tensors are swept twice. */
+static int64_t channel_bytes(const struct job *job)
+{
+    const struct tensor *t = job->tensor;
+    if (job->layout == FLAT || job->n_items == 1 || (job->layout == ROWS && job->row < STORED))
+        return 0;
+    return divide_up(t->channels * (t->dtype == F64 ? 8 : 4), 8) * 8;
+}
+
 /* What is decided here must depend on shapes and hyperparameters only, but for `mode`, which changes no result. */
 static void plan(struct job *job, struct tensor *t, const struct hyper *h, const struct job *former)
 {
@@ -218,8 +231,9 @@ static void plan(struct job *job, struct tensor *t, const struct hyper *h, const
     job->k = is_same ? former->k : coefficients_of(h, t);
     job->row = row_of(t, job->layout);
     job->n_items = n_items_of(t, job->layout);
-    /* 1 - decay divides kappa. Small tensors are finished in the cache, where deferring costs nothing. */
-    job->is_two_stage = (job->layout == ROWS || job->layout == SEGMENTS) && t->dtype == F32 && job->n_items > 1 &&
+    /* 1 - decay divides kappa. Small tensors are finished in the cache, where deferring costs nothing. To find
+     * coefficients again from w1 would lose digits. */
+    job->is_two_stage = (job->layout == ROWS || job->layout == SEGMENTS) && t->dtype == F32 && channel_bytes(job) &&
                         job->k.decay <= 0.5;
     job->mode = DEFER;
     if (job->is_two_stage && h->guesses && t->guess == NONE)
@@ -275,6 +289,8 @@ static void run_item(struct region *r, struct item *item, struct scratch *scratc
         r->kernels->finish[is_double](item, scratch);
         return;
     }
+    if (job->n_items == 1 && job->tensor->channels <= CHUNK)
+        job->channel = scratch->channel;
     r->kernels->sweep[is_double](item, scratch);
     if (job->n_items == 1 && decide(job, item)) /* now, while it is in the cache */
         r->kernels->finish[is_double](item, scratch);
@@ -284,6 +300,7 @@ static void run_item(struct region *r, struct item *item, struct scratch *scratc
 static void work(void *data)
 {
     struct region *r = data;
+    struct scratch scratch;
     const int slot = __atomic_fetch_add(&r->n_entered, 1, __ATOMIC_RELAXED);
     if (slot >= r->max_threads)
         return;
@@ -294,7 +311,7 @@ static void work(void *data)
         if (i >= r->n_items)
             break;
         /* Backwards through what was swept forwards: its end is still in the cache. */
-        run_item(r, r->context->items + (r->is_finish ? r->n_items - 1 - i : i), r->context->scratch + slot);
+        run_item(r, r->context->items + (r->is_finish ? r->n_items - 1 - i : i), &scratch);
     }
     set_control(control);
 }
@@ -309,9 +326,13 @@ static void *work_in_thread(void *data)
 static void run_on_own_threads(struct region *r)
 {
     pthread_t threads[MAX_THREADS];
+    pthread_attr_t attributes;
     int n_started = 0;
-    while (n_started < r->max_threads - 1 && !pthread_create(&threads[n_started], NULL, work_in_thread, r))
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 8 * sizeof(struct scratch)); /* some systems' default is too small for one */
+    while (n_started < r->max_threads - 1 && !pthread_create(&threads[n_started], &attributes, work_in_thread, r))
         n_started++;
+    pthread_attr_destroy(&attributes);
     work(r);
     for (int i = 0; i < n_started; i++)
         pthread_join(threads[i], NULL);
@@ -342,7 +363,7 @@ static int grow(void *array, int64_t *capacity, int64_t n, size_t size)
     free(*memory);
     *memory = NULL;
     *capacity = 0;
-    if (posix_memalign(memory, 64, (size_t)n * size)) /* scratch holds vectors */
+    if (posix_memalign(memory, 64, (size_t)n * size))
         return 0;
     *capacity = n;
     return 1;
@@ -359,7 +380,7 @@ static int64_t end_of_wave(const struct job *jobs, int64_t first, int64_t n_jobs
 }
 
 struct need {
-    int64_t n_items, n_channels, n_log;
+    int64_t n_items, n_channel_bytes, n_log;
 };
 
 /* Elements that each item of the job may log. */
@@ -375,13 +396,13 @@ static struct need need_of(const struct job *jobs, int64_t first, int64_t last)
     struct need need = {0, 0, 0};
     for (int64_t i = first; i < last; i++) {
         need.n_items += jobs[i].n_items;
-        need.n_channels += jobs[i].layout == FLAT ? 0 : jobs[i].tensor->channels;
+        need.n_channel_bytes += channel_bytes(jobs + i);
         need.n_log += jobs[i].n_items * log_room(jobs + i);
     }
     return need;
 }
 
-static int reserve(struct context *c, int64_t n_jobs, int n_threads)
+static int reserve(struct context *c, int64_t n_jobs)
 {
     int64_t n_elements;
     for (int64_t first = 0, last; first < n_jobs; first = last) {
@@ -389,22 +410,22 @@ static int reserve(struct context *c, int64_t n_jobs, int n_threads)
         const struct need need = need_of(c->jobs, first, last);
         int64_t n_values = c->n_log;
         if (!grow(&c->items, &c->n_items, need.n_items, sizeof *c->items) ||
-            !grow(&c->channels, &c->n_channels, need.n_channels, sizeof *c->channels) ||
+            !grow(&c->channels, &c->n_channel_bytes, need.n_channel_bytes, 1) ||
             !grow(&c->log_value, &n_values, need.n_log, sizeof *c->log_value) ||
             !grow(&c->log_at, &c->n_log, need.n_log, sizeof *c->log_at))
             return 0;
     }
-    return grow(&c->scratch, &c->n_scratch, n_threads, sizeof *c->scratch);
+    return 1;
 }
 
 /* Give the wave's jobs their items and memory. */
 static int64_t lay_out(struct context *c, int64_t first, int64_t last)
 {
-    int64_t n_items = 0, n_channels = 0, n_log = 0;
+    int64_t n_items = 0, n_channel_bytes = 0, n_log = 0;
     for (int64_t j = first; j < last; j++) {
         struct job *job = c->jobs + j;
         job->first_item = n_items;
-        job->channel = c->channels + n_channels;
+        job->channel = channel_bytes(job) ? c->channels + n_channel_bytes : NULL;
         cut(job, c->items + n_items);
         const int64_t room = log_room(job);
         for (int64_t i = n_items; room && i < n_items + job->n_items; i++) {
@@ -414,7 +435,7 @@ static int64_t lay_out(struct context *c, int64_t first, int64_t last)
             n_log += room;
         }
         n_items += job->n_items;
-        n_channels += job->layout == FLAT ? 0 : job->tensor->channels;
+        n_channel_bytes += channel_bytes(job);
     }
     return n_items;
 }
@@ -463,7 +484,6 @@ EXPORT void adamp_context_free(struct context *c)
     free(c->channels);
     free(c->log_at);
     free(c->log_value);
-    free(c->scratch);
     free(c);
 }
 
@@ -471,7 +491,7 @@ EXPORT void adamp_context_free(struct context *c)
 EXPORT int64_t adamp_context_bytes(const struct context *c)
 {
     return c->n_jobs * (int64_t)sizeof *c->jobs + c->n_items * (int64_t)sizeof *c->items +
-           c->n_channels * (int64_t)sizeof *c->channels + c->n_log * 6 + c->n_scratch * (int64_t)sizeof *c->scratch;
+           c->n_channel_bytes + c->n_log * 6;
 }
 
 /* Step all tensors once. `pointers` holds n weights, n gradients, n first moments, n second moments and n step counts; it
@@ -490,7 +510,7 @@ EXPORT int adamp_step(struct context *c, struct tensor *tensors, int64_t n, void
             set_pointers(tensors + i, pointers + i, n);
         plan(c->jobs + i, tensors + i, hyper, i ? c->jobs + i - 1 : NULL);
     }
-    if (!reserve(c, n, r.max_threads)) {
+    if (!reserve(c, n)) {
         for (int64_t i = 0; hyper->is_adam && i < n; i++)
             *tensors[i].step -= 1;
         return -1;

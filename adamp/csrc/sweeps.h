@@ -229,6 +229,18 @@ static void write_rest(const struct writing *to, int64_t i, int64_t n)
 }
 #endif
 
+/* Keep the coefficients of `n` channels, if they are kept. Loops over arrays, so that the compiler makes vectors of roots
+ * and divisions. */
+static void NAME(set_coefficients)(const struct job *job, int64_t channel, int64_t n, const double *restrict rows)
+{
+    const struct projection p = projection_of(job);
+    if (!job->channel)
+        return;
+    REAL *restrict to = (REAL *)job->channel + channel;
+    for (int64_t r = 0; r < n; r++)
+        to[r] = (REAL)projection_coefficient(&p, rows + r * N_STATISTICS);
+}
+
 enum NAME(rule) { NAME(ADAM), NAME(ADAM_NESTEROV), NAME(MOMENTUM), NAME(MOMENTUM_NESTEROV), NAME(PLAIN) };
 
 static enum NAME(rule) NAME(rule_of)(const struct coefficients *k, int has_first)
@@ -439,7 +451,7 @@ struct batch {
 static struct writing writing_of_row(struct item *item, const struct batch *rows, int64_t r, int64_t offset)
 {
     const int64_t at = r * item->job->row + offset;
-    return writing_of(item, rows->row * item->job->row + at, rows->u + at, (float)item->job->channel[rows->row + r]);
+    return writing_of(item, rows->row * item->job->row + at, rows->u + at, ((const float *)item->job->channel)[rows->row + r]);
 }
 
 /* Sweep the rows of `now`, and with each write one of the rows of `behind`, if it has as many. */
@@ -489,7 +501,7 @@ static void sweep_rows_writing(struct item *item, struct scratch *scratch)
         memset(sums, 0, (size_t)(now.n_rows * N_STATISTICS) * sizeof *sums);
         advance_batch(item, scratch, &now, &behind, sums);
         write_batch(item, &behind, now.n_rows); /* the others, if it had more */
-        set_coefficients(item->job, now.row, now.n_rows, sums);
+        set_coefficients_f32(item->job, now.row, now.n_rows, sums);
         behind = now;
         if (overlaps)
             now.u = now.u == u ? u + CHUNK : u;
@@ -524,7 +536,7 @@ static void NAME(sweep_rows)(struct item *item, struct scratch *scratch)
             NAME(advance)(job, scratch, out, at + c, NAME(min)(CHUNK, total - c), n_rows, u + (keeps_all ? c : 0), sums);
         n_gathered += n_rows;
         if (n_gathered >= GATHERED || row + n_rows >= item->end) {
-            set_coefficients(item->job, row + n_rows - n_gathered, n_gathered, scratch->rows);
+            NAME(set_coefficients)(item->job, row + n_rows - n_gathered, n_gathered, scratch->rows);
             absorb_rows(item, n_gathered, scratch->rows);
             n_gathered = 0;
         }
@@ -541,7 +553,7 @@ static void NAME(sweep_panel)(struct item *item, struct scratch *scratch)
         for (int64_t c = 0; c < run; c += CHUNK) /* several chunks only of a single channel */
             NAME(advance)(job, scratch, NAME(NOTHING), (o * t->channels + item->begin) * t->inner + c,
                           NAME(min)(CHUNK, run - c), n_channels, (REAL *)scratch->direction, scratch->rows);
-    set_coefficients(item->job, item->begin, n_channels, scratch->rows);
+    NAME(set_coefficients)(item->job, item->begin, n_channels, scratch->rows);
     absorb_rows(item, n_channels, scratch->rows);
 }
 
@@ -579,7 +591,7 @@ static double NAME(coefficient)(const struct job *job, int64_t channel)
 {
     if (job->decision == NONE)
         return job->k.decay;
-    return job->decision == CHANNEL ? job->channel[channel] : job->whole;
+    return job->decision == CHANNEL ? (double)((const REAL *)job->channel)[channel] : job->whole;
 }
 
 /* Elements [at, at + n) of one row, or of several if the coefficient is the same for all. */
@@ -595,7 +607,7 @@ static void NAME(finish_piece)(const struct item *item, struct scratch *scratch,
         if (at >= item->raw_from)
             apply_f32(n, w, u, job->k.step_size, job->k.decay);
         else if (job->mode == WRITE_CHANNEL)
-            unstretch(item, at - item->begin * job->row, n, w, u, (float)job->channel[row]);
+            unstretch(item, at - item->begin * job->row, n, w, u, ((const float *)job->channel)[row]);
         if (job->decision != NONE)
             stretch_all(n, w, u, job->k.step_size, (float)coefficient);
         return;
@@ -616,10 +628,55 @@ static void NAME(finish_range)(const struct item *item, struct scratch *scratch,
     }
 }
 
+/* w.u and w.w of one row, whose weight is not changed yet. */
+static void NAME(find_again)(int64_t n, const REAL *w, const REAL *u, double *sums)
+{
+    NAME(vector) wu[N_VECTORS] = {0}, ww[N_VECTORS] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < N_VECTORS; l++) {
+            const NAME(vector) a = *(const NAME(vector) *)(w + i + l * PER_VECTOR);
+            const NAME(vector) b = *(const NAME(vector) *)(u + i + l * PER_VECTOR);
+            wu[l] = VFMA(a, b, wu[l]);
+            ww[l] = VFMA(a, a, ww[l]);
+        }
+    sums[WU] = NAME(total)(wu);
+    sums[WW] = NAME(total)(ww);
+    for (; i < n; i++) {
+        sums[WU] += (double)(w[i] * u[i]);
+        sums[WW] += (double)(w[i] * w[i]);
+    }
+}
+
+/* The channel view of rows whose coefficients were not kept: they are found again. */
+static void NAME(finish_short_rows)(const struct item *item, struct scratch *scratch)
+{
+    const struct job *job = item->job;
+    const struct tensor *t = job->tensor;
+    const struct projection p = projection_of(job);
+    const int64_t length = job->row, together = CHUNK / length;
+    for (int64_t row = item->begin, n_rows; row < item->end; row += n_rows) {
+        n_rows = NAME(min)(together, item->end - row);
+        const int64_t at = row * length, n = n_rows * length;
+        const REAL *u = NAME(direction)(job, scratch, at, n);
+        REAL *w = NAME(view)(t, t->weight, at, n, scratch->weight);
+        for (int64_t i = 0; i < n; i += length) {
+            double sums[N_STATISTICS] = {0};
+            NAME(find_again)(length, w + i, u + i, sums);
+            NAME(apply)(length, w + i, u + i, job->k.step_size, projection_coefficient(&p, sums));
+        }
+        NAME(put)(t, at, n, w);
+    }
+}
+
 static void NAME(finish_rows)(const struct item *item, struct scratch *scratch)
 {
     const struct job *job = item->job;
     const int64_t length = job->row;
+    if (job->decision == CHANNEL && !job->channel) {
+        NAME(finish_short_rows)(item, scratch);
+        return;
+    }
     const int is_written_right = job->is_two_stage && (int)job->mode == (int)job->decision;
     if (job->decision != CHANNEL && job->mode != WRITE_CHANNEL) { /* one coefficient for all rows */
         NAME(finish_range)(item, scratch, item->begin * length, item->end * length, 0);
