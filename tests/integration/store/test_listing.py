@@ -85,11 +85,12 @@ def test_progress_and_pace_count_what_counts(ledger):
 def test_report_is_current_until_the_study_changes_and_is_never_replaced_by_an_older_one(ledger):
     study = add_study(ledger, 1)
     with ledger.transaction() as connection:
-        assert reports.save_report(connection, study, 1, {"at": 1})
-        assert reports.current_report(connection, study) is None  # trials were added at revision 2
-        assert reports.save_report(connection, study, 2, {"at": 2})
-        assert not reports.save_report(connection, study, 1, {"at": 1})
-        assert reports.current_report(connection, study) == {"at": 2}
+        old, new = ({"at": revision, "version": 7} for revision in (1, 2))
+        assert reports.save_report(connection, study, 1, old)
+        assert reports.current_report(connection, study, 7) is None  # trials were added at revision 2
+        assert reports.save_report(connection, study, 2, new)
+        assert not reports.save_report(connection, study, 1, old)
+        assert reports.current_report(connection, study, 7) == new
 
 
 def test_silent_worker_goes_offline_and_its_heartbeat_brings_it_back(ledger):

@@ -67,8 +67,8 @@ def test_worker_can_do_all_that_a_trial_needs(ledger, as_worker):
         row = studies.get_study(connection, study)
         assert len(records(connection, study)) == len(cell_trials(connection, study)) == 3
         assert get_trial(connection, study, 0)["outcome"] == "finished"
-        assert reports.save_report(connection, study, row.revision, {"a": 1})
-        assert reports.current_report(connection, study) == {"a": 1}
+        assert reports.save_report(connection, study, row.revision, {"a": 1, "version": 7})
+        assert reports.current_report(connection, study, 7) == {"a": 1, "version": 7}
         workers.queue_depths(connection)
         workers.sign_off(connection, WORKER)
     assert_consistent(ledger)
