@@ -7,15 +7,20 @@ TOLD = "What a step tells (diagnostics), not what it does"
 PRECISE = "More precise than before: costs time and memory, which layer 2 counts"
 SIXTEEN = "State of 16-bit weights kept in 16 bit: within 8 times the baseline's own rounding"
 UNUSED = "Equivalent: every caller in the package gives the argument"
-PLACE = "Where the step count is read, not its value"
+PLACE = "Equivalent in numbers: where the step count is read, not its value"
+SHORTCUT = "Differs only where lr x weight_decay is exactly 1"
+NO_STEP = "No step runs it: a function for users"
 
 # (function, what the changed lines must hold, reason), first match counts.
 _RULES: list[tuple[str, str, str]] = [
+    (r"project_onto_tangent", r"", NO_STEP),
     (r"", r"write_record\(", TOLD),
     (r"arithmetic_dtype", r"or True", PRECISE),
     (r"zeros_for", r"zeros_like", SIXTEEN),
     (r"functional\.(adamp|sgdp)$", r"capturable: bool", UNUSED),
+    (r"projection\.", r"channel_dim: int = 1", UNUSED),
     (r"functional\.", r"capturable", PLACE),
+    (r"functional\._decay", r"rate == 1", SHORTCUT),
 ]
 
 

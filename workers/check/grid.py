@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from workers.check.config import CheckConfig
-from workers.check.probe.cases import GRADIENTS, LARGE, SITUATIONS, Case
+from workers.check.probe.cases import GRADIENTS, LARGE, ODD, SITUATIONS, Case
 
 SCALES = (1e-7, 1.0, 1e3)
 LARGE_STEPS = 6
-_APART = ("plain", "large", "long")
+_APART = ("plain", "large", "long", "odd-shapes")
 _ODD_ONE_OUT: tuple[tuple[str, str, float], ...] = (
     ("tiny-weight", "radial", 1.0),
     ("plain", "radial", 2.0**-40),
     ("plain", "mixed", 1.0),
+    ("plain", "near", 1.0),
 )
 
 
@@ -70,10 +72,12 @@ def _situations(config: CheckConfig) -> Iterator[Case]:
     yield Case("channel", 1.0, corners[-1], "long", config.long_steps)
     for corner in corners:
         yield Case("mixed", 1.0, corner, "large", LARGE_STEPS, shapes=LARGE)
+        for gradient in ("random", "channel"):
+            yield Case(gradient, 1.0, corner, "odd-shapes", config.steps, shapes=ODD)
 
 
 def _extras(config: CheckConfig) -> Iterator[Case]:
-    for arguments, gradient in itertools.product(config.extras, GRADIENTS):
+    for arguments, gradient in itertools.product(config.extras, (*GRADIENTS, "near")):
         yield Case(gradient, 1.0, {**_corners(config)[-1], **arguments}, steps=config.steps)
 
 
@@ -84,12 +88,10 @@ def _corners(config: CheckConfig) -> list[dict[str, Any]]:
 
 
 def equivalence_cases(config: CheckConfig, seed: int) -> list[Case]:
-    """Every kind of gradient at every scale, with no arguments of their own."""
-    pairs = itertools.product(GRADIENTS, SCALES)
-    return [
-        Case(gradient, scale, steps=config.steps, seed=100_000 * seed + 50_000 + 100 * place)
-        for place, (gradient, scale) in enumerate(pairs)
-    ]
+    """Every kind of gradient at every scale, and a zero one, with no arguments of their own."""
+    cases = [Case(gradient, scale, steps=config.steps) for gradient, scale in itertools.product(GRADIENTS, SCALES)]
+    cases.append(Case(situation="zero-gradient", steps=config.steps))
+    return [replace(case, seed=100_000 * seed + 50_000 + 100 * place) for place, case in enumerate(cases)]
 
 
 def locate(name: str, folder: Path) -> str:

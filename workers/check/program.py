@@ -122,9 +122,10 @@ def _groups(setting: Setting, case: Case) -> str:
 
 def _arguments(setting: Setting, case: Case) -> str:
     given = {**setting.config.arguments, **case.arguments, **setting.variant}
-    if case.situation == "tensor-lr":
+    if case.situation in ("tensor-lr", "vector-lr"):
         given.pop("lr", None)
-        return f", lr=torch.tensor({_lr(setting)})" + _arguments_words(given)
+        lr = [_lr(setting)] if case.situation == "vector-lr" else _lr(setting)
+        return f", lr=torch.tensor({lr})" + _arguments_words(given)
     return _arguments_words(given)
 
 

@@ -15,15 +15,26 @@ VIEWS = {"channel": 1, "layer": 2, "radial": 0}
 def test_gradients_are_orthogonal_in_the_view_that_their_kind_names(gradient, seed):
     case = Case(gradient, seed=seed, shapes=((4, 3, 2, 2), (6, 5)))
     weights = start_weights(case)
-    grads = draw_gradients(case, 0, weights, 0)
+    grads = draw_gradients(case, 0, weights, GROUP)
     assert [branch(g, w, GROUP).view for g, w in zip(grads, weights, strict=True)] == [VIEWS[gradient]] * 2
+
+
+def test_near_gradients_lie_just_below_the_threshold_and_then_just_above():
+    case = Case("near", shapes=((4, 3, 2, 2), (6, 5)))
+    weights = start_weights(case)
+    for step, is_channel in ((0, True), (1, False)):
+        branches = [
+            branch(g, w, GROUP) for g, w in zip(draw_gradients(case, step, weights, GROUP), weights, strict=True)
+        ]
+        assert [found.view == 1 for found in branches] == [is_channel] * 2
+        assert all(found.margin <= 0.021 for found in branches)
 
 
 def test_start_weights_and_gradients_are_exact_in_lower_precision():
     case = Case("channel")
     weights = start_weights(case)
     assert all(torch.equal(weight.bfloat16().double(), weight) for weight in weights)
-    assert all(torch.equal(grad.float().double(), grad) for grad in draw_gradients(case, 3, weights, 0))
+    assert all(torch.equal(grad.float().double(), grad) for grad in draw_gradients(case, 3, weights, GROUP))
 
 
 def test_the_decision_is_the_one_that_adamp_takes():

@@ -11,12 +11,17 @@ SMALL: tuple[Shape, ...] = ((4, 3, 2, 2), (6, 5), (5,), ())
 LARGE: tuple[Shape, ...] = ((17, 1000), (2, 17000), (300, 64))
 """Many long rows, rows of more elements than a processor's nearest cache holds, and many short rows."""
 
+ODD: tuple[Shape, ...] = ((1, 1), (5, 1), (1, 6), (0, 3), (1,))
+"""One element, one column, one row, none."""
+
 GRADIENTS = ("random", "channel", "layer", "radial")
 """Not orthogonal to the weight; orthogonal channel by channel; orthogonal only as a whole; along the weight. A case
-may also have "mixed" ones: three steps per channel, then one step of each kind in turn."""
+may also have "mixed" ones: three steps per channel, then one step of each kind in turn; or "near" ones: the cosines of
+all channels 2 % below AdamP's threshold, then 2 % above it."""
 
 SITUATIONS = {
     "plain": "nothing special",
+    "odd-shapes": "tensors of one element, one column, one row, and none",
     "large": "tensors of up to 34,000 elements",
     "long": "many steps",
     "zero-gradient": "gradients that are zero for the first half of the steps",
@@ -28,6 +33,7 @@ SITUATIONS = {
     "late-group": "a parameter group that is added in mid-run",
     "lr-schedule": "lr divided by 4 in mid-run",
     "tensor-lr": "lr as a tensor",
+    "vector-lr": "lr as a tensor of shape (1,)",
     "round-trip": "state_dict saved and loaded into a new optimizer in mid-run",
     "channels-last": "channels_last weights, gradients now so, now contiguous",
     "transposed": "weights that lie in memory the other way round",
@@ -40,7 +46,7 @@ class Case:
     """One run of an optimizer.
 
     Attributes:
-        gradient: One of GRADIENTS, or "mixed".
+        gradient: One of GRADIENTS, "mixed" or "near".
         scale: Root mean square of each gradient before it is made orthogonal.
         arguments: Constructor arguments over the configuration's.
         situation: One of SITUATIONS.

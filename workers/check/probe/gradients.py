@@ -1,5 +1,6 @@
 """Start weights and gradients of a case, drawn in float64 and rounded so that lower precisions hold them exactly."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +23,14 @@ def start_weights(case: Case) -> list[Tensor]:
     return [(WEIGHT_RMS * weight).bfloat16().double() * factor for weight in drawn]
 
 
-def draw_gradients(case: Case, step: int, weights: list[Tensor], channel_dim: int) -> list[Tensor]:
+def draw_gradients(case: Case, step: int, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
     """The gradients of one step, in float64, that float32 holds exactly.
 
     Args:
         case: Says their kind and scale.
         step: From 0.
         weights: As they are before the step: what the gradients are orthogonal to. Not modified.
-        channel_dim: The dimension of the channels.
+        group: Hyperparameters: channel_dim (0 where there is none), and delta for gradients near its threshold.
     """
     if case.pattern is not None:
         now = case.pattern[step % len(case.pattern)]
@@ -41,25 +42,48 @@ def draw_gradients(case: Case, step: int, weights: list[Tensor], channel_dim: in
     gradients = []
     for weight in weights:
         drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        gradients.append((factor * _of_kind(kind, drawn, weight, channel_dim)).float().double())
+        if kind == "near":
+            grad = _near(drawn, weight, group, 0.98 if step % 2 == 0 else 1.02)
+        else:
+            grad = _of_kind(kind, drawn, weight, group.get("channel_dim", 0))
+        gradients.append((factor * grad).float().double())
     return gradients
+
+
+def _near(drawn: Tensor, weight: Tensor, group: dict[str, Any], share: float) -> Tensor:
+    """A gradient the |cos| of whose channels are `share` of AdamP's threshold, forwards and backwards in turn."""
+    channel_dim, delta = group.get("channel_dim", 0), group.get("delta", 0.0)
+    across = _of_kind("channel", drawn, weight, channel_dim)
+    if weight.ndim < 2 or not 0 < delta < 1:
+        return across
+    dims = other_dims(weight, channel_dim)
+    cos = share * delta / math.sqrt(max(1, weight.numel()) / max(1, weight.size(channel_dim)))
+    norms = [x.square().sum(dims, keepdim=True).sqrt().clamp_min(1e-300) for x in (across, weight)]
+    signs = _in_turn(weight, channel_dim)
+    along: Tensor = signs * cos * weight / norms[1]
+    return across / norms[0] * math.sqrt(1 - cos**2) + along
 
 
 def _of_kind(kind: str, drawn: Tensor, weight: Tensor, channel_dim: int) -> Tensor:
     if kind == "radial":
-        rms = weight.square().mean().sqrt()
+        rms = weight.square().mean().sqrt() if weight.numel() else torch.ones(())
         return weight / rms * (1 + 0.1 * drawn) if rms > 0 else drawn
     if kind == "random" or weight.ndim < 2:
         return drawn
     if kind == "channel":
         return _without(drawn, weight, other_dims(weight, channel_dim))
     # Each channel leans along its weight, in turn forwards and backwards, so that no channel is orthogonal.
-    sign = torch.ones(weight.size(channel_dim), dtype=weight.dtype)
-    sign[1::2] = -1
+    rms = weight.square().mean().sqrt().clamp_min(1e-300)
+    return _without(drawn + 3 * _in_turn(weight, channel_dim) * weight / rms, weight, tuple(range(weight.ndim)))
+
+
+def _in_turn(weight: Tensor, channel_dim: int) -> Tensor:
+    """1 and -1 by channel."""
+    signs = torch.ones(weight.size(channel_dim), dtype=weight.dtype)
+    signs[1::2] = -1
     shape = [1] * weight.ndim
     shape[channel_dim] = -1
-    rms = weight.square().mean().sqrt().clamp_min(1e-300)
-    return _without(drawn + 3 * sign.reshape(shape) * weight / rms, weight, tuple(range(weight.ndim)))
+    return signs.reshape(shape)
 
 
 def other_dims(weight: Tensor, channel_dim: int) -> tuple[int, ...]:
@@ -90,7 +114,7 @@ class Branch:
 def branch(grad: Tensor, weight: Tensor, group: dict[str, Any]) -> Branch:
     """Of an optimizer whose group has delta and wd_ratio; source: Heo et al., ICLR 2021, algorithms 1 and 2."""
     delta, eps, channel_dim = group["delta"], group.get("eps", 0.0), group.get("channel_dim", 0)
-    if weight.ndim < 2 or not 0 < delta < float("inf"):
+    if weight.ndim < 2 or weight.numel() == 0 or not 0 < delta < float("inf"):
         return Branch(0, 1e9)
     others = other_dims(weight, channel_dim)
     channel = _abs_cos(grad, weight, others, eps).max().item()

@@ -33,10 +33,10 @@ class Run:
         return torch.cat([param.detach().double().reshape(-1) for param in self._params])
 
     @property
-    def channel_dim(self) -> int:
-        """The dimension of the channels, 0 for optimizers that do not say."""
-        groups = getattr(self._optimizer, "param_groups", [])
-        return int(groups[0].get("channel_dim", 0)) if groups else 0
+    def first_group(self) -> dict[str, Any]:
+        """The hyperparameters of the first group."""
+        groups: list[dict[str, Any]] = getattr(self._optimizer, "param_groups", [])
+        return groups[0] if groups else {}
 
     def group_of(self, i: int) -> dict[str, Any] | None:
         """The parameter group of tensor `i`; None while it has none."""
@@ -108,8 +108,9 @@ def _groups(make: Make, case: Case, params: list[Tensor]) -> Any:
     if case.situation == "two-groups":
         other = {**other_group(case.arguments), "lr": 3 * _lr(make, params)}
         return [{"params": params[::2]}, {"params": params[1::2], **other}]
-    if case.situation == "tensor-lr":
-        return [{"params": params, "lr": torch.tensor(_lr(make, params), dtype=torch.float64)}]
+    if case.situation in ("tensor-lr", "vector-lr"):
+        lr = torch.tensor(_lr(make, params), dtype=torch.float64)
+        return [{"params": params, "lr": lr.reshape(1) if case.situation == "vector-lr" else lr}]
     return params
 
 

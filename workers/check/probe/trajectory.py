@@ -106,7 +106,7 @@ def run_case(make: Make, case: Case, dtype: torch.dtype, given: dict[str, Tensor
         if given is not None:
             grads = _split(given["gradients"][step].double(), case)
         else:
-            grads = draw_gradients(case, step, before, run.channel_dim)
+            grads = draw_gradients(case, step, before, run.first_group)
             branches.append([_branch(run, i, step, g, w) for i, (g, w) in enumerate(zip(grads, before, strict=True))])
         run.step(step, [grad.to(dtype) for grad in grads])
         weights.append(run.weights)
