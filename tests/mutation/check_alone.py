@@ -39,8 +39,13 @@ from workers.check.probe.commands import COMMANDS
 from workers.check.probe.session import open_side
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("functional", "projection", "adam", "sgd", "base", "checkpoints")
-_PLAIN_FILES = {"functional", "projection"}
+FILES = ("eager", "functional", "projection", "adam", "sgd", "base", "checkpoints")
+ONE_PATH = {"eager": " plain", "functional": " capturable", "projection": " capturable"}
+"""Modules of which one path's configuration runs all that a CPU runs."""
+
+UNREACHED = r"sgdw|functional\.\w*(sgdp|momentum)"
+"""What no step of a checked optimizer runs on a CPU: no table of tool.tangent.check names SGDW."""
+
 LIMIT_S = 600
 
 
@@ -86,14 +91,17 @@ def main() -> None:
         original, mutated = Path(name, "original"), Path(name, "mutated")
         names, sources = make_mutants(original, mutated)
         chosen = [word for word in sys.argv[1:] if word in FILES] or FILES
-        only_plain = not set(chosen) - _PLAIN_FILES
-        wanted = {key: config for key, config in configurations().items() if key.endswith("plain") or not only_plain}
+        paths = {ONE_PATH.get(file, "") for file in chosen}
+        wanted = {
+            key: config
+            for key, config in configurations().items()
+            if key.removeprefix("adamp").removeprefix("sgdp") in paths
+        }
         checks = {key: Alone(config, original, mutated, stack) for key, config in wanted.items()}
         if any(check.catches("") for check in checks.values()):
             raise SystemExit("the unmutated code is caught, too: nothing that follows would mean anything")
         not_run = {file: len(mutants) for file, mutants in names.items() if file not in chosen}
-        # No table of tool.tangent.check names SGDW.
-        names = {file: [name for name in names[file] if "sgdw" not in name.lower()] for file in chosen}
+        names = {file: [name for name in names[file] if not re.search(UNREACHED, name, re.I)] for file in chosen}
         every = [describe(mutant, sources[file]) for file in chosen for mutant in names[file]]
         alike = [entry["name"] for entry in every if entry["reason"] in (EQUAL_LENGTHS, PRESERVED)]
         survivors = {*alike, *survivors_of([entry["name"] for entry in every if entry["name"] not in alike], checks)}
@@ -110,11 +118,14 @@ def load_torch() -> None:
 
 
 def configurations() -> dict[str, CheckConfig]:
-    """Those of pyproject.toml, and each with the plain path alone, for code that only it runs."""
+    """Those of pyproject.toml, and each with one path alone, for code that only it runs."""
     found = read_configs(ROOT)
     for key, config in list(found.items()):
         arguments = {**config.arguments, "fused": False}
         found[f"{key} plain"] = config.model_copy(update={"arguments": arguments, "variants": ()})
+        if key == "adamp":
+            arguments = {**arguments, "capturable": True}
+            found[f"{key} capturable"] = config.model_copy(update={"arguments": arguments, "variants": ()})
     return found
 
 
@@ -195,9 +206,8 @@ def survivors_of(mutants: list[str], checks: dict[str, Alone]) -> list[str]:
     for n, mutant in enumerate(mutants):
         if mutant in known:
             continue
-        kind = " plain" if re.match(r"adamp\.(functional|projection)", mutant) else ""
         key = "sgdp" if re.search("sgd|momentum", mutant.lower()) else "adamp"
-        is_caught = checks[key + kind].catches(mutant)
+        is_caught = checks[key + ONE_PATH.get(mutant.split(".")[1], "")].catches(mutant)
         if not is_caught:
             left.append(mutant)
         print(f"{n + 1}/{len(mutants)} {mutant} {'caught' if is_caught else 'survived'}", flush=True)  # noqa: T201

@@ -43,10 +43,10 @@ Generated from `docs/check-mutation.json` by `python -m tests.mutation.check_alo
 mutmut's mutants of adamp, none of adamp's tests, and layer 1 of `tangent check` on each:
 {100 * share_caught(document):.1f} % of those that are not equivalent were caught.{left}
 
-A mutant that raises, crashes or hangs at what the baseline does is caught. `functional.py` and `projection.py` ran in
-plain torch, which alone runs them; code that only SGDP runs was checked as SGDP, all other as AdamP; what only SGDW
-runs was left out, for no table of `tool.tangent.check` names it. Survivors
-were judged by the rules in `tests/mutation/reasons.py` and `check_reasons.py`, by reading and without proof. Not
+A mutant that raises, crashes or hangs at what the baseline does is caught. `eager.py` ran with `fused=False`,
+`functional.py` and `projection.py` with `capturable=True` besides, which makes a CPU run them. Code that only SGDP runs
+was checked as SGDP, all other as AdamP; what no checked optimizer runs on a CPU was left out: SGDW, and SGDP in
+`functional.py`. Survivors were judged by the rules in `tests/mutation/reasons.py` and `check_reasons.py`, by reading and without proof. Not
 mutated:
 `checks.py` (refusals) and `diagnostics.py` (what a step tells), of which numerics sees nothing by design."""
 

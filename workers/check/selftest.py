@@ -29,7 +29,7 @@ SHORT = (
     "wd_ratio ignored",
     "C: views swapped",
     "one more state tensor",
-    "the denominator in another order",
+    "times the reciprocal of the denominator",
 )
 
 Progress = Callable[[str], None]
