@@ -46,9 +46,9 @@ mutmut's mutants of adamp, none of adamp's tests, and layer 1 of `tangent check`
 A mutant that raises, crashes or hangs at what the baseline does is caught. `eager.py` ran with `fused=False`,
 `functional.py` and `projection.py` with `capturable=True` besides, which makes a CPU run them. Code that only SGDP runs
 was checked as SGDP, all other as AdamP; what no checked optimizer runs on a CPU was left out: SGDW, and SGDP in
-`functional.py`. Survivors were judged by the rules in `tests/mutation/reasons.py` and `check_reasons.py`, by reading and without proof. Not
-mutated:
-`checks.py` (refusals) and `diagnostics.py` (what a step tells), of which numerics sees nothing by design."""
+`functional.py`. Survivors were judged by the rules in `tests/mutation/reasons.py` and `check_reasons.py`, by reading
+and without proof. Not mutated: `checks.py` (refusals) and `diagnostics.py` (what a step tells), of which numerics sees
+nothing by design."""
 
 
 def _table(document: dict[str, Any]) -> str:
