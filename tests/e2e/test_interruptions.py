@@ -24,6 +24,8 @@ from tests.e2e.support import (
 )
 
 pytestmark = pytest.mark.xdist_group("interruptions")
+STOP = "stop       tangent down"
+"""What `up` writes when everything runs."""
 SECTIONS = ("The mechanism", "The verdicts", "The controls", "What to do next", "from adamp import AdamP")
 
 
@@ -72,7 +74,7 @@ def test_sigterm_while_starting_leaves_nothing(home: Path) -> None:
 
 def test_ctrl_c_while_stopping_does_not_cut_the_stop_short(home: Path) -> None:
     with in_foreground(home, "up", "--foreground", "--port", "0") as up:
-        up.read_until("stop   tangent down")
+        up.read_until(STOP)
         up.press_ctrl_c()
         worker = recorded(home)["worker-cpu"]
         wait_for(lambda: not runs(worker), "the worker stopped")
@@ -84,7 +86,7 @@ def test_ctrl_c_while_stopping_does_not_cut_the_stop_short(home: Path) -> None:
 
 def test_instance_does_not_outlive_a_killed_command(home: Path) -> None:
     with in_foreground(home, "up", "--foreground", "--port", "0") as up:
-        up.read_until("stop   tangent down")
+        up.read_until(STOP)
         supervisor = recorded(home)["supervisor"]
         kill(up.process.pid)
         wait_for(lambda: not runs(supervisor), "the supervisor stopped by its lifeline")
@@ -124,7 +126,7 @@ def test_supervisor_killed_under_up_is_reaped_by_the_next_one(home: Path) -> Non
 
 def test_child_that_dies_again_and_again_stops_the_instance(home: Path) -> None:
     with in_foreground(home, "up", "--foreground", "--port", "0", columns=200) as up:
-        up.read_until("stop   tangent down")
+        up.read_until(STOP)
         last = None
         for _ in range(4):
             last = wait_for(

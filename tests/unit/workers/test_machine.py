@@ -1,5 +1,7 @@
 """How many slots, what each may see, how GPUs are called, and how processes end."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -138,7 +140,11 @@ def test_impossible_queues_are_refused(queues, capsys):
     assert "error: " in capsys.readouterr().err
 
 
-def test_missing_address_is_said_in_one_sentence(monkeypatch, capsys):
-    monkeypatch.delenv("TANGENT_DATABASE_URL", raising=False)
-    assert main(["--queues", "reports"]) == 2
-    assert capsys.readouterr().err.startswith("TANGENT_DATABASE_URL is not set")
+def test_missing_address_is_said_in_one_sentence():
+    """In a process of its own: a worker's main sets up the logging of the whole process that it runs in."""
+    environment = {name: value for name, value in os.environ.items() if name != "TANGENT_DATABASE_URL"}
+    command = [sys.executable, "-m", "workers", "--queues", "reports"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("TANGENT_DATABASE_URL is not set")
+    assert done.stderr.count("\n") == 1
