@@ -31,7 +31,7 @@ down: $(VENV)/.runtime
 
 ## make test       every test (PostgreSQL and Redis come from pip wheels)
 test: $(VENV)/.test $(VENV)/.dashboard
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 ## make test-long  also a soak of 5 minutes, adamp's plain path, its C under sanitizers, by zig and on ARM, its GPU kernels interpreted (400 MB)
 test-long: test

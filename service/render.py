@@ -199,7 +199,9 @@ def studies_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Studies by a line each; says how to begin where there is none."""
     if not rows:
         return Text("No studies yet. Write a study file with: tangent init")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # a name of 40 characters fits into 120 columns
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )  # a name of 40 characters fits into 120 columns
     for column in ("id", "name", "workload", "state", "finished", "running", "waiting", "failed", "cancelled"):
         table.add_column(column)
     for row in rows:

@@ -20,7 +20,7 @@ from service.domain.trial import Phase, TrialRecord
 __all__ = ["REPORT_VERSION", "SCHEMA", "ArmInput", "ArmReport", "Comparison", "Report", "ReportInput", "build_report"]
 
 SCHEMA = 1
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 """What computed a report: raised whenever the same trials give another document, so that kept ones are computed anew.
 """
 MAX_TRIALS = 20_000
@@ -48,6 +48,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """JSON form: full floats, null for what is undefined or infinite, raw per-seed values included."""
         source = self.source
+        reported = [trial for trial in source.trials if trial.phase in REPORTED_PHASES]
         return {
             "schema": SCHEMA,
             "version": REPORT_VERSION,
@@ -68,8 +69,8 @@ class Report:
             },
             "time": {
                 "wall_s": source.wall_s,
-                "device_s": _total(trial.duration_s for trial in source.trials),
-                "cpu_s": _total(trial.cpu_s for trial in source.trials),
+                "device_s": _total(trial.duration_s for trial in reported),
+                "cpu_s": _total(trial.cpu_s for trial in reported),
             },
             "registration": registration_document(source.registration, source.replicates, source.runs_per_replicate),
             "reuse": {**to_plain(source.reuse), "sentences": reuse_sentences(source.reuse)},

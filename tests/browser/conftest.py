@@ -1,4 +1,4 @@
-"""Real Chromium on real pages: one browser for a session, one API process for a module, signed in by a link."""
+"""Real Chromium on real pages: one browser and one API process for a module, signed in by a link."""
 
 import os
 import shutil
@@ -31,8 +31,9 @@ def chromium_path() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Ends with its module: Playwright's event loop runs meanwhile, and other tests start loops of their own."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
         yield launched
