@@ -57,6 +57,8 @@ def report(
     *,
     form: Annotated[str | None, typer.Option("--format", help="text, json, md, html, csv (raw values) or svg.")] = None,
     figure: Annotated[str, typer.Option(help="For svg: effects, expected-best, difference or surface.")] = "effects",
+    axis: Annotated[str, typer.Option(help="For svg, against what: trials, steps or device_s.")] = "trials",
+    arm: Annotated[str | None, typer.Option(help="For svg: the challenger, or the surface's arm.")] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,7 +71,7 @@ def report(
     else:
         from service.output import forms
 
-        _write(_checked(lambda: forms.render(document, chosen, figure)), output)
+        _write(_checked(lambda: forms.render(document, chosen, figure, axis=axis, arm=arm)), output)
 
 
 @app.command()

@@ -216,7 +216,8 @@ def suite_sentence(pair: PooledEffect) -> str:
     if pair.mean is None or pair.interval_95 is None:
         return f"{name} over {workloads}: no pooled effect, because {pair.problem}."
     holm_p = "" if pair.holm_p is None else f"; {probability(pair.holm_p)} after Holm"
+    size = f"{percent(pair.mean)} on average (95 % interval {percent_range(pair.interval_95)}{holm_p})"
     return (
-        f"{name} over {workloads}: {percent(pair.mean)} on average (95 % interval {percent_range(pair.interval_95)}"
-        f"{holm_p}), every workload with the same weight; it holds for these workloads, not for others."
+        f"{name} over {workloads}: endpoint {size}, every workload with the same weight; "
+        "it holds for these workloads, not for others."
     )

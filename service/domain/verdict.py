@@ -1,6 +1,6 @@
 """Verdicts in words: the short form for tables and badges, and the sentence that may be quoted.
 
-The sentence always carries metric, R, S, T, the interval, and "chosen on validation, reported on test".
+The sentence always carries metric, R, S, T, margin, the interval, and "chosen on validation, reported on test".
 "Inconclusive" never stands alone: it says what is ruled out and what certainty would cost.
 """
 
@@ -128,7 +128,8 @@ def _facts(evidence: Evidence) -> str:
     return (
         f"{evidence.challenger.name} against {evidence.baseline.name}, {evidence.metric} {_estimate(evidence)}, "
         f"R = {replicates}, S = {count(evidence.n_seeds, 'confirm seed')}, "
-        f"T = {most}{count(evidence.n_trials, 'search trial')} per cell{limit}; "
+        f"T = {most}{count(evidence.n_trials, 'search trial')} per cell{limit}, "
+        f"margin {margin_percent(evidence.margin)}; "
         "chosen on validation, reported on test"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.domain.wording import budget_words
+from service.domain.wording import budget_words, count
 from service.output.numbers import seconds
 
 Report = Mapping[str, Any]
@@ -31,6 +31,16 @@ def took(report: Report) -> str | None:
     if time is None or time["wall_s"] is None or time["device_s"] is None:
         return None
     return f"{seconds(time['wall_s'])} from the first start to the end, {seconds(time['device_s'])} of one slot"
+
+
+def machines(report: Report) -> list[str]:
+    """On what processors and with which versions it ran, a sentence for each kind."""
+    return [
+        f"{found['n_attempts']:,} trainings on {found.get('cuda_device') or found['cpu']} ({found['cpu_capability']}), "
+        f"{count(found['n_threads'], 'thread')} each, Python {found['python']}, torch {found['torch']}."
+        for found in report["environments"]
+        if {"cpu", "cpu_capability", "n_threads", "python", "torch", "n_attempts"} <= found.keys()
+    ]
 
 
 def _search(report: Report) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 from service.output.heading import caveats, design, history
 from service.output.paste import lines_to_paste
-from service.output.tables import Table, all_tables
+from service.output.reading import all_tables
+from service.output.tables import Table
+from service.output.terms import TITLE, terms_for
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -21,6 +23,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     pasted = [line for arm in report["arms"] for line in [*lines_to_paste(arm), ""]]
     if any(pasted):
         parts += ["## To paste", "```python\n" + "\n".join(pasted).strip() + "\n```"]
+    parts += terms_parts(report["metric"])
     return "\n\n".join(parts) + "\n"
 
 
@@ -38,6 +41,11 @@ def _verdicts(report: Mapping[str, Any]) -> Iterable[str]:
     for pair in report["comparisons"]:
         yield f"**{pair['challenger']} against {pair['baseline']}: {plain(pair['verdict']['words'])}**"
         yield plain(pair["verdict"]["sentence"])
+
+
+def terms_parts(metric: str) -> list[str]:
+    """The words that the report uses, with what they mean."""
+    return [f"## {TITLE}", "\n".join(f"- **{term}**: {plain(said)}." for term, said in terms_for(metric))]
 
 
 def table_parts(table: Table) -> list[str]:

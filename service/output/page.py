@@ -7,13 +7,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from service.output.budget_table import steps_of_each_trial
 from service.output.charts import difference_svg, expected_best_svg
 from service.output.forest import colour_of, forest_svg, rows_of
 from service.output.heading import caveats, design, history
 from service.output.heat import surface_svg
 from service.output.marks import theme_css
 from service.output.paste import lines_to_paste
-from service.output.tables import Table, all_tables, runs, winners
+from service.output.reading import all_tables
+from service.output.tables import Table, runs, winners
+from service.output.terms import TITLE, terms_for
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -29,12 +32,13 @@ def page(report: Mapping[str, Any]) -> str:
         *_section("Effects on one axis", [_figure(forest_svg(rows_of(report), report["margin"]), _FOREST)])
         * bool(report["comparisons"]),
         *_tables(tables, "arms", "effects", "improvement"),
-        *_budget(report),
+        *_budget(report, tables),
         *_tables(tables, "tunability", "times", "sensitivity"),
         *_surfaces(report),
         *_tables(tables, "mechanism"),
         *_paste(report),
         *_raw(report),
+        *_terms(report),
         _foot(report),
     ]
     return document(str(report["study"]), body)
@@ -121,14 +125,11 @@ def table_html(table: Table) -> Iterable[str]:
         yield f'<p class="method">{escape(table.method)}</p>'
 
 
-def _budget(report: Mapping[str, Any]) -> Iterable[str]:
+def _budget(report: Mapping[str, Any], tables: Mapping[str, Table]) -> Iterable[str]:
+    axes = ("trials", "steps", "device_s") if steps_of_each_trial(report) is None else ("trials", "device_s")
     figures = [
-        *(expected_best_svg(report, axis) for axis in ("trials", "device_s")),
-        *(
-            difference_svg(report, pair, axis)
-            for pair in report["estimates"]["difference"]["pairs"]
-            for axis in ("trials", "device_s")
-        ),
+        *(expected_best_svg(report, axis) for axis in axes),
+        *(difference_svg(report, pair, axis) for pair in report["estimates"]["difference"]["pairs"] for axis in axes),
     ]
     drawn = [f"<figure>{svg}</figure>" for svg in figures if svg]
     found = [report["estimates"][name] for name in ("expected_best", "difference")]
@@ -141,6 +142,8 @@ def _budget(report: Mapping[str, Any]) -> Iterable[str]:
     if drawn or remarks:
         parts = ['<div class="figures">', *drawn, "</div>", *said]
         yield from _section("What tuning buys", parts)
+    if "budget" in tables:
+        yield from _folded(tables["budget"])
 
 
 def _surfaces(report: Mapping[str, Any]) -> Iterable[str]:
@@ -164,9 +167,18 @@ def _raw(report: Mapping[str, Any]) -> Iterable[str]:
     yield "<h2>Every number behind the verdicts</h2>"
     yield "<p class='method'>Each run is a trial: <code>tangent reproduce STUDY TRIAL</code> runs it again.</p>"
     for table in shown:
-        yield f"<details><summary>{escape(table.title)}</summary>"
-        yield from table_html(table)
-        yield "</details>"
+        yield from _folded(table)
+
+
+def _folded(table: Table) -> Iterable[str]:
+    yield f"<details><summary>{escape(table.title)}</summary>"
+    yield from table_html(table)
+    yield "</details>"
+
+
+def _terms(report: Mapping[str, Any]) -> Iterable[str]:
+    entries = (f"<dt>{escape(term)}</dt><dd>{escape(said)}</dd>" for term, said in terms_for(report["metric"]))
+    yield from _section(TITLE, ["<dl>", *entries, "</dl>"])
 
 
 def _foot(report: Mapping[str, Any]) -> str:

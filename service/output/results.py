@@ -11,15 +11,22 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.domain.wording import count
+from service.output.budget_table import budget
+from service.output.charts import expected_best_svg
+from service.output.earlier import FILE as EARLIER
+from service.output.earlier import earlier_section
 from service.output.equal_arms import equal_arms_section
 from service.output.forest import forest_svg, rows_of
-from service.output.heading import caveats, design, history, took
-from service.output.markdown import plain, table_parts
+from service.output.heading import caveats, design, history, machines, took
+from service.output.heat import surface_svg
+from service.output.markdown import plain, table_parts, terms_parts
 from service.output.numbers import seconds
+from service.output.suites import suite_section
 from service.output.tables import arms, effects, improvement, mechanism, sensitivity, times, tunability
 
 Report = Mapping[str, Any]
@@ -29,33 +36,47 @@ _DIFFERENT = ("better", "worse")
 
 EQUAL_ARMS = "equal-arms.json"
 _CONTROLS = "controls"
+_LONGER = "-longer"
 
 
-def results_page(reports: Sequence[tuple[str, Report]], equal_arms: Mapping[str, Any] | None = None) -> str:
-    """The page.
+@dataclass(frozen=True)
+class Published:
+    """What the page is written from.
 
-    Args:
+    Attributes:
         reports: File names with what they hold, in the order of the page.
         equal_arms: The studies of one optimizer that were compared with one another; None where there are none.
+        earlier: Figures of earlier measurements; None where there are none.
     """
+
+    reports: Sequence[tuple[str, Report]] = ()
+    equal_arms: Mapping[str, Any] | None = None
+    earlier: Mapping[str, Any] | None = None
+
+
+def results_page(published: Published) -> str:
+    """The page."""
+    reports = published.reports
     parts = ["# Results", _INTRODUCTION]
     if not reports:
         parts.append("No study has been published yet.")
     else:
-        parts += ["## All verdicts", _overview(reports), *_twins(reports)]
-    if equal_arms is not None:
-        parts += equal_arms_section(equal_arms, EQUAL_ARMS)
+        parts += ["## All verdicts", _overview(reports), *_twins(reports), *suite_section([r for _, r in reports])]
+    if published.equal_arms is not None:
+        parts += equal_arms_section(published.equal_arms, EQUAL_ARMS)
+    if published.earlier is not None:
+        parts += earlier_section([report for _, report in reports], published.earlier)
     for name, report in reports:
         parts += _study(name, report)
+    parts += terms_parts("test NLL") if reports else []
     return "\n\n".join(parts) + "\n"
 
 
 _INTRODUCTION = (
-    f"Written by `{COMMAND}` from the reports in `docs/results/`; edit those, not this page. `python -m "
-    "tests.results.make` runs the larger studies in `docs/results/studies/` and puts their reports here; a report "
-    "whose name begins with `demo-` is `make demo`'s. Each study's verdict stands as it fell. Change: of the test "
-    "endpoint, challenger against baseline, negative is better. Each file holds every trial, so that all of this can "
-    "be recomputed from it."
+    f"Written by `{COMMAND}` from the files in `docs/results/`; a test fails where the page was edited by hand. "
+    "`python -m tests.results.make` runs the studies in `docs/results/studies/` and puts their reports here. Every "
+    "verdict stands as it fell. Change: of the test endpoint, challenger against baseline; negative is better. Each "
+    "file holds every trial, so that all of this can be recomputed from it. The words are explained at the end."
 )
 
 
@@ -108,34 +129,61 @@ def _study(name: str, report: Report) -> list[str]:
     ]
     code = f", training code `{str(report['code_revision'])[:12]}`" if report["code_revision"] else ""
     time = f" It took {spent}." if (spent := took(report)) else ""
-    parts.append(f"Frozen spec `{report['spec_hash']}`{code}; [all numbers](results/{name}).{time}")
+    machine = "".join(f" {plain(said)}" for said in machines(report))
+    parts.append(f"Frozen spec `{report['spec_hash']}`{code}; [all numbers](results/{name}).{time}{machine}")
     parts += [f"- {plain(pair['verdict']['sentence'])}" for pair in report["comparisons"]]
     parts += [f"- {plain(note)}" for note in [*report["notes"], *history(report)]]
-    for maker in (arms, effects, improvement, tunability, times, sensitivity, mechanism):
+    parts += [f"![{alt}](results/{file})" for file, alt in ((f, a) for f, a, _ in pictures(name, report))]
+    for maker in (arms, effects, improvement, budget, tunability, times, sensitivity, mechanism):
         table = maker(report)
         if table.rows:
             parts += [part.replace("## ", "### ", 1) if i == 0 else part for i, part in enumerate(table_parts(table))]
     return parts
 
 
+def pictures(name: str, report: Report) -> list[tuple[str, str, str]]:
+    """A study's figures: file name, what it shows, the drawing."""
+    stem = name.removesuffix(".json")
+    found = [(f"{stem}-expected-best.svg", "Expected best by trials", expected_best_svg(report, is_file=True))]
+    found += [
+        (
+            f"{stem}-surface-{entry['arm']}.svg",
+            f"delta and wd_ratio of {entry['arm']}",
+            surface_svg(entry, is_file=True),
+        )
+        for entry in report["estimates"]["surface"]["arms"]
+    ]
+    return [(file, alt, drawn) for file, alt, drawn in found if drawn]
+
+
 def strip_svg(reports: Sequence[tuple[str, Report]]) -> str | None:
-    """The README's picture: every comparison of studies of optimizers, not of controls; None without one."""
+    """The README's picture: every comparison of two optimizers, not of controls; None without one."""
     shown = [report for name, report in reports if not name.startswith(_CONTROLS)]
-    rows = [row for report in shown for row in rows_of(report, is_workload_named=True)]
+    rows = [
+        row
+        for report in shown
+        for pair, row in zip(report["comparisons"], rows_of(report, is_workload_named=True), strict=True)
+        if len({arm["optimizer"] for arm in report["arms"] if arm["name"] in (pair["baseline"], pair["challenger"])})
+        == 2
+    ]
     return forest_svg(rows, shown[0]["margin"], is_file=True) if rows else None
 
 
-def read_reports(folder: Path) -> list[tuple[str, Report]]:
-    """The reports in a folder, by file name, the controls last."""
-    paths = [path for path in folder.glob("*.json") if path.name != EQUAL_ARMS]
-    paths.sort(key=lambda path: (path.name.startswith(_CONTROLS), path.name))
-    return [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+def read_published(folder: Path) -> Published:
+    """What `docs/results/` holds: reports by file name, the longer ones after the others and the controls last."""
+    paths = [path for path in folder.glob("*.json") if path.name not in (EQUAL_ARMS, EARLIER)]
+    paths.sort(key=lambda path: (path.name.startswith(_CONTROLS), path.stem.endswith(_LONGER), path.name))
+    return Published(
+        [(path.name, _read(path)) for path in paths], *map(_found, (folder / EQUAL_ARMS, folder / EARLIER))
+    )
 
 
-def read_equal_arms(folder: Path) -> Mapping[str, Any] | None:
-    """The studies of one optimizer in a folder, None without."""
-    path = folder / EQUAL_ARMS
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+def _found(path: Path) -> Mapping[str, Any] | None:
+    return _read(path) if path.exists() else None
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def main() -> int:
@@ -161,10 +209,12 @@ def write_files(docs: Path) -> None:
 
 
 def _files(docs: Path) -> dict[Path, str]:
-    reports = read_reports(docs / "results")
-    files = {docs / "results.md": results_page(reports, read_equal_arms(docs / "results"))}
-    if strip := strip_svg(reports):
+    published = read_published(docs / "results")
+    files = {docs / "results.md": results_page(published)}
+    if strip := strip_svg(published.reports):
         files[docs / "results" / "strip.svg"] = strip
+    for name, report in published.reports:
+        files |= {docs / "results" / file: drawn for file, _, drawn in pictures(name, report)}
     return files
 
 

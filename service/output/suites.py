@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 from service.domain.plain import to_plain
-from service.domain.suite import PROFILE_END, PooledEffect, Profile, Suite, suite_sentence
+from service.domain.suite import PROFILE_END, PooledEffect, Profile, Suite, build_suite, suite_sentence
 from service.domain.wording import percent, percent_range, probability
 from service.output.forest import Row, forest_svg
 from service.output.markdown import plain, table_parts
@@ -67,6 +69,19 @@ def suite_markdown(suite: Suite) -> str:
     return "\n\n".join([*parts, *table_parts(_table(suite))]) + "\n"
 
 
+def suite_section(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The part of the page of results: the first two studies on different workloads that share their arms."""
+    for first, second in itertools.combinations(reports, 2):
+        arms = [[arm["name"] for arm in report["arms"]] for report in (first, second)]
+        if arms[0] == arms[1] and first["workload"] != second["workload"]:
+            suite = build_suite([first, second])
+            said = [f"- {plain(suite_sentence(pair))}" for pair in suite.pairs]
+            said += [f"- {plain(problem)}" for problem in suite.problems]
+            _, *table = table_parts(_table(suite))
+            return [f"## Both together: {plain(' and '.join(suite.studies))}", *said, *table]
+    return []
+
+
 def _table(suite: Suite) -> Table:
     rows: list[tuple[str, ...]] = []
     for pair in suite.pairs:
@@ -79,7 +94,7 @@ def _table(suite: Suite) -> Table:
     header = ("pair, workload", "change", "95 % interval", "Holm p", "interquartile mean", "replicates")
     method = (
         "Pooled: mean of the workloads' effects with SE = sqrt(sum SE^2) / W, t with Welch-Satterthwaite degrees of "
-        "freedom; interquartile mean: of all replicates, a description. Sources: Welch 1947, Agarwal et al. 2021"
+        "freedom; interquartile mean: of all replicates, a description. Sources: Welch 1947, Agarwal et al. 2021."
     )
     return Table("suite", "Effects by workload, and pooled", header, tuple(rows), None, method)
 

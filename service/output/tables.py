@@ -45,12 +45,6 @@ def _pair(row: Mapping[str, Any]) -> str:
     return f"{row['challenger']} against {row['baseline']}"
 
 
-def all_tables(report: Report) -> list[Table]:
-    """Every table that has rows, in reading order."""
-    makers = (arms, effects, tunability, times, improvement, sensitivity, mechanism, winners)
-    return [table for maker in makers if (table := maker(report)).rows]
-
-
 def arms(report: Report) -> Table:
     """What each arm reached, and what it cost."""
     rows = tuple(
@@ -150,7 +144,8 @@ def _difference(effect: Mapping[str, Any] | None) -> str:
     if effect is None or not effect["n"]:
         return NONE
     interval = f" ({_range(effect['interval_95'])})" if effect["interval_95"] else ""
-    return f"{effect['mean']:+.3g}{interval}"
+    mean = f"{effect['mean']:+.3g}" if effect["mean"] else "0"
+    return f"{mean}{interval}"
 
 
 def improvement(report: Report) -> Table:
@@ -193,7 +188,10 @@ def mechanism(report: Report) -> Table:
         if line["n_layers"]
     )
     header = ("arm", "steps projected", "weight norm, end ÷ start", "effective lr, end ÷ start", "layers")
-    method = "Medians over confirm runs and scale-invariant layers; effective lr = lr / norm². Heo et al., ICLR 2021"
+    method = (
+        "Medians over confirm runs and scale-invariant layers; effective lr = lr / norm². "
+        "Source: Heo et al., ICLR 2021."
+    )
     return Table("mechanism", "What the optimizers did to the weights", header, rows, None, method)
 
 

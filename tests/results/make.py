@@ -29,6 +29,7 @@ Study = dict[str, Any]
 Check = Callable[[], None]
 DOCS = Path(__file__).parents[2] / "docs"
 MAIN = ("digits-cnn", "digits-mlp", "controls")
+LONGER = ("digits-cnn-longer", "digits-mlp-longer")
 EQUAL = "equal-arms"
 PAIRS = 40
 _PERIOD_S = 10.0
@@ -98,10 +99,20 @@ def _refuse(client: Client, study: Mapping[str, Any]) -> None:
 def run(client: Client, folder: Path, n_pairs: int, *, is_tiny: bool, check: Check) -> None:
     """Run everything and write each result when it is there."""
     for name in MAIN:
-        study_id = submit(client, study_file(name, is_tiny=is_tiny))
-        say(f"{name} is study {study_id}")
-        wait(client, [study_id], check)
-        write(folder / f"{name}.json", watching.ask(partial(client.report, study_id), check))
+        _run_one(client, folder, name, is_tiny=is_tiny, check=check)
+    _run_equal(client, folder, n_pairs, is_tiny=is_tiny, check=check)
+    for name in LONGER:
+        _run_one(client, folder, name, is_tiny=is_tiny, check=check)
+
+
+def _run_one(client: Client, folder: Path, name: str, *, is_tiny: bool, check: Check) -> None:
+    study_id = submit(client, study_file(name, is_tiny=is_tiny))
+    say(f"{name} is study {study_id}")
+    wait(client, [study_id], check)
+    write(folder / f"{name}.json", watching.ask(partial(client.report, study_id), check))
+
+
+def _run_equal(client: Client, folder: Path, n_pairs: int, *, is_tiny: bool, check: Check) -> None:
     ids = [submit(client, document) for document in equal_files(n_pairs, is_tiny=is_tiny)]
     say(f"{len(ids)} equal studies are studies {ids[0]} to {ids[-1]}")
     wait(client, ids, check)

@@ -9,9 +9,9 @@ from rich.console import Console
 from service.demo import STUDIES, demo_study, lines_to_paste, show_result
 from service.domain.catalog import BUILT_IN
 from service.domain.validation import study_from_file
-from service.output.results import read_reports
+from service.output.results import read_published
 
-REPORTS = dict(read_reports(Path(__file__).parents[2] / "docs" / "results"))
+REPORTS = dict(read_published(Path(__file__).parents[2] / "docs" / "results").reports)
 IN_ORDER = [REPORTS[f"{name}.json"] for name in STUDIES]
 
 

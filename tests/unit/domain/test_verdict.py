@@ -19,6 +19,7 @@ CARRIED = (
     "R = ",
     "S = 3 confirm seeds",
     "T = 12 search trials per cell",
+    "margin 5 %",
     "interval",
     "chosen on validation, reported on test",
 )

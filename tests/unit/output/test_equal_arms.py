@@ -9,7 +9,7 @@ from scipy import stats
 
 from service.domain.ruling import VerdictKind
 from service.output.equal_arms import equal_arms_document, equal_arms_section, judge_pairs
-from service.output.results import results_page
+from service.output.results import Published, results_page
 from tests.unit.domain.estimate_cases import ARMS, document
 from tests.unit.domain.study_simulation import SimulatedStudy
 
@@ -48,7 +48,7 @@ def test_a_planted_difference_is_counted_as_an_alarm_and_the_page_says_so(report
     judged = judge_pairs(document)
     assert judged[-1].kind is VerdictKind.WORSE_BY_MARGIN
     n_alarms = sum(pair.has_alarm for pair in judged)
-    page = results_page([], document)
+    page = results_page(Published(equal_arms=document))
     assert f"| {n_alarms} of 6 | {100 * n_alarms / 6:.3g} % (" in page
     assert "12 studies of AdamW on digits-cnn" in page
 

@@ -12,9 +12,12 @@ import pytest
 
 from service.domain.report_input import ArmInput
 from service.domain.trial import LayerMeasurement
+from service.domain.wording import percent
+from service.output.budget_table import budget
 from service.output.forms import FIGURES, MEDIA_TYPES, render
 from service.output.marks import DARK, LIGHT, ticks
 from service.output.paste import best_winner, lines_to_paste
+from tests.reference import estimates_oracle as oracle
 from tests.unit.domain.estimate_cases import ARMS, document, full_source
 from tests.unit.domain.report_cases import confirms, damaged_study, diverge
 
@@ -85,6 +88,8 @@ class TestPage:
             "steps projected",
             "0" * 64,
             "Chosen configurations",
+            "What the words mean",
+            "margin 5 %",
         ):
             assert part in said
         assert render(report, "html").count("<svg") == 8
@@ -135,6 +140,38 @@ def test_an_unknown_form_or_figure_names_the_known_ones(report):
     with pytest.raises(ValueError, match="figures effects, expected-best, difference, surface, not 'pie'"):
         render(report, "svg", "pie")
     assert set(MEDIA_TYPES) == {"json", "md", "html", "csv", "svg"}
+
+
+def test_a_curve_can_be_had_against_any_cost_and_of_any_arm(report):
+    assert "training steps of one search" in render(report, "svg", "expected-best", axis="steps")
+    assert "seconds of one slot" in render(report, "svg", "difference", axis="device_s", arm="tuned")
+    assert "tuned against" in render(report, "svg", "difference", arm="tuned")
+    assert "tuned" in render(report, "svg", "surface", arm="tuned")
+    with pytest.raises(ValueError, match="against trials, steps, device_s, not 'hours'"):
+        render(report, "svg", "expected-best", axis="hours")
+    with pytest.raises(ValueError, match="nothing to draw as 'surface' of 'adamw'"):
+        render(report, "svg", "surface", arm="adamw")
+
+
+def test_the_table_of_the_budget_is_the_curves_and_says_why_none_is_drawn_against_steps(report):
+    table = budget(report)
+    assert table.header[1:5] == ("1 trial", "2 trials", "3 trials", "5 trials")
+    rows = {row[0]: row for row in table.rows}
+    for arm in ("adamw", "adamp", "tuned"):
+        expected = oracle.expected_best(report, arm)
+        assert rows[arm][1:5] == tuple(f"{expected[n - 1]:.4g}" for n in (1, 2, 3, 5))
+    means, _ = oracle.difference(report, "adamw", "adamp")
+    assert rows["adamp against adamw"][3] == percent(means[2])
+    assert table.remark == "Every trial trained 96 steps: against training steps the curves are those against trials."
+    assert "training steps of one search" not in render(report, "html")
+
+
+def test_trials_of_unequal_length_have_a_curve_against_steps():
+    source = full_source(replicates=3)
+    trials = [dataclasses.replace(t, n_steps=48) if t.arm == "adamp" else t for t in source.trials]
+    longer = document(dataclasses.replace(source, trials=trials))
+    assert budget(longer).remark is None
+    assert "training steps of one search" in render(longer, "html")
 
 
 def test_markdown_tables_have_as_many_cells_in_every_line(report):

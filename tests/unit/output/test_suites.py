@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from service.domain.suite import build_suite
-from service.output.suites import FORMS, profile_svg, render_suite
+from service.output.suites import FORMS, profile_svg, render_suite, suite_section
 from tests.unit.domain.estimate_cases import document, full_source
 
 
@@ -53,3 +53,14 @@ def test_what_cannot_be_pooled_says_so_in_every_form():
 def test_an_unknown_form_names_the_known_ones(suite):
     with pytest.raises(ValueError, match="forms json, md, html, svg, not 'csv'"):
         render_suite(suite, 0.05, "csv")
+
+
+def test_the_page_of_results_pools_studies_of_the_same_arms_on_different_workloads_only():
+    first, second, same = (
+        document(full_source(s, workload=w, replicates=4)) for s, w in ((1, "a"), (2, "b"), (3, "a"))
+    )
+    assert suite_section([first, same]) == []
+    assert suite_section([first, {**second, "arms": second["arms"][:1]}]) == []
+    pooled = "\n".join(suite_section([first, same, second]))
+    assert "adamp against adamw over 2 workloads" in pooled
+    assert "pooled" in pooled
