@@ -44,7 +44,10 @@ class Measurement:
         value: Validation endpoint, floored.
         metrics: "validation_accuracy" and the like; "train_loss", the mean over the epoch's steps, from epoch 1 on.
         layers: By parameter name, tensors with more than one dimension: weight_norm; effective_lr, the learning rate
-            of the last step (at epoch 0 of the first one) / weight_norm**2; projection_rate; is_scale_invariant.
+            of the last step (at epoch 0 of the first one) / weight_norm**2; projection_rate; channel_cos, the largest
+            |cos(gradient, weight)| over the channels, and layer_cos, that of the whole tensor, both at the last step
+            (None at epoch 0); channel_threshold and layer_threshold, under which an optimizer with a delta projects
+            (None for the others); is_scale_invariant.
     """
 
     epoch: int

@@ -155,6 +155,8 @@ class _Training:
         self._optimizer.zero_grad()
         loss = self._workload.loss(*divmod(self.step, self._workload.n_steps_per_epoch))
         loss.backward()  # type: ignore[no-untyped-call]
+        if (self.step + 1) % self._workload.n_steps_per_epoch == 0:
+            self._meter.look_at_gradients()
         self._optimizer.step()
         self._loss_sum += loss.detach()
         self.step += 1

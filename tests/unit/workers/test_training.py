@@ -72,6 +72,30 @@ def test_optimizers_without_projection_report_no_rate(short_run, recorder):
         assert rates == {None}
 
 
+def test_layers_tell_the_cosines_by_which_the_last_step_of_an_epoch_was_decided(short_run, recorder):
+    observer = recorder()
+    train(short_run("SGDP", "digits-cnn", params={"lr": 0.1, "delta": 0.5}), observer)
+    first, *later = [entry.layers for entry in observer.measurements]
+    assert {layer["channel_cos"] for layer in first.values()} == {None}
+    for layers in later:
+        conv, head = layers["conv1.weight"], layers["head.weight"]
+        assert conv["channel_threshold"] == pytest.approx(0.5 / 3)
+        assert conv["layer_threshold"] == pytest.approx(0.5 / math.sqrt(9 * 8))
+        assert 0 <= conv["channel_cos"] < conv["channel_threshold"]
+        assert 0 < head["layer_cos"] <= head["channel_cos"] <= 1
+
+
+def test_arms_that_do_not_project_have_cosines_and_no_bound(short_run, recorder):
+    found = {}
+    for optimizer in ("SGDW", "SGDP"):
+        observer = recorder()
+        train(short_run(optimizer, params={"lr": 1e-9} | ({"delta": 0.0} if optimizer == "SGDP" else {})), observer)
+        found[optimizer] = observer.measurements[-1].layers["hidden2.weight"]
+    assert found["SGDW"]["channel_cos"] == pytest.approx(found["SGDP"]["channel_cos"], rel=1e-3)
+    assert found["SGDW"]["channel_threshold"] is None
+    assert found["SGDP"]["channel_threshold"] == 0.0
+
+
 def test_projection_keeps_norms_smaller(short_run, recorder):
     norms = {}
     for optimizer in ("SGDW", "SGDP"):
