@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -25,15 +26,29 @@ _CURVES = text("""
     GROUP BY position, arm, epoch ORDER BY position, epoch
 """)
 _LAYERS = text("""
-    SELECT a.name AS arm, l.key AS layer, m.epoch, min(m.step) AS step, count(*) AS n,
-           bool_or(coalesce((l.value ->> 'is_scale_invariant')::boolean, false)) AS is_scale_invariant,
+    SELECT a.name AS arm, m.epoch, min(m.step) AS step, count(*) AS n,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY (l.value ->> 'weight_norm')::float) AS weight_norm,
            percentile_cont(0.5) WITHIN GROUP (ORDER BY (l.value ->> 'effective_lr')::float) AS effective_lr,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY (l.value ->> 'channel_cos')::float) AS channel_cos,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY (l.value ->> 'layer_cos')::float) AS layer_cos,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY (l.value ->> 'channel_threshold')::float) AS channel_threshold,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY (l.value ->> 'layer_threshold')::float) AS layer_threshold,
            avg((l.value ->> 'projection_rate')::float) AS projection_rate
     FROM trials t JOIN measurements m ON m.trial_id = t.id
     JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id CROSS JOIN LATERAL jsonb_each(m.layers) l
+    WHERE t.study_id = :id AND t.phase = 'confirm' AND t.outcome = 'finished' AND l.key = ANY(:layers)
+    GROUP BY a.position, a.name, m.epoch ORDER BY a.position, m.epoch
+""")
+_LAYER_NAMES = text("""
+    SELECT l.key AS layer, bool_or(coalesce((l.value ->> 'is_scale_invariant')::boolean, false)) AS is_scale_invariant,
+           coalesce(array_agg(DISTINCT a.name) FILTER (WHERE l.value ->> 'projection_rate' IS NOT NULL), '{}')
+               AS considered_by,
+           coalesce(array_agg(DISTINCT a.name) FILTER (WHERE (l.value ->> 'projection_rate')::float > 0), '{}')
+               AS projected_by
+    FROM trials t JOIN measurements m ON m.trial_id = t.id
+    JOIN cells c ON c.id = t.cell_id JOIN arms a ON a.id = c.arm_id CROSS JOIN LATERAL jsonb_each(m.layers) l
     WHERE t.study_id = :id AND t.phase = 'confirm' AND t.outcome = 'finished'
-    GROUP BY a.position, a.name, l.key, m.epoch ORDER BY a.position, l.key, m.epoch
+    GROUP BY l.key ORDER BY l.key
 """)
 _DEPENDENCE = text("""
     WITH searched AS (
@@ -42,10 +57,13 @@ _DEPENDENCE = text("""
         WHERE t.study_id = :id AND t.phase = 'search' AND t.outcome = 'finished'
           AND jsonb_typeof(t.params -> :param) = 'number'
     ), ends AS (
-        SELECT min(CASE WHEN :is_log THEN ln(x) ELSE x END) AS low, max(CASE WHEN :is_log THEN ln(x) ELSE x END) AS high
+        SELECT min(CASE WHEN :is_log THEN ln(x) ELSE x END) AS low,
+               max(CASE WHEN :is_log THEN ln(x) ELSE x END) AS high,
+               least(:n, greatest(4, (SELECT max(m) FROM (SELECT count(*) AS m FROM searched GROUP BY arm) k) / 5))::int
+                   AS n
         FROM searched WHERE NOT :is_log OR x > 0
     ), placed AS (
-        SELECT s.*, least(:n, width_bucket(CASE WHEN :is_log THEN ln(x) ELSE x END, low, high, :n)) AS bucket
+        SELECT s.*, least(n, width_bucket(CASE WHEN :is_log THEN ln(x) ELSE x END, low, high, n)) AS bucket
         FROM searched s, ends WHERE low < high AND (NOT :is_log OR x > 0)
     )
     SELECT arm, bucket, count(*) AS n, percentile_cont(0.5) WITHIN GROUP (ORDER BY x) AS x,
@@ -93,13 +111,26 @@ def metrics_of(connection: Connection, study_id: StudyId) -> list[str]:
     return [str(row.k) for row in connection.execute(statement, {"id": study_id})]
 
 
-def layers(connection: Connection, study_id: StudyId) -> list[dict[str, Any]]:
-    """Medians over the confirm runs by arm, layer and epoch; `projection_rate` is a mean, None where none projects."""
-    return _rows(connection, _LAYERS, id=study_id)
+def layer_names(connection: Connection, study_id: StudyId) -> list[dict[str, Any]]:
+    """The layers of the finished confirm runs: layer, is_scale_invariant, considered_by and projected_by (arms)."""
+    return _rows(connection, _LAYER_NAMES, id=study_id)
+
+
+def layers(connection: Connection, study_id: StudyId, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Medians over confirm runs and the named layers by arm and epoch; `projection_rate` is a mean.
+
+    Values are None where they were not recorded: cosines at epoch 0 and by older workers, thresholds and
+    projection rates of arms that do not project.
+    """
+    return _rows(connection, _LAYERS, id=study_id, layers=list(names))
 
 
 def dependence(connection: Connection, study_id: StudyId, param: str, *, is_log: bool) -> list[dict[str, Any]]:
-    """Validation value against a parameter in 20 fields: arm, bucket, n, x (median), quantiles (10, 50, 90 %)."""
+    """Validation value by fields of a parameter's range, 5 trials of an arm to a field, at most 20 fields.
+
+    Returns:
+        Rows of arm, bucket, n, x (median), quantiles (10, 50, 90 %).
+    """
     return _rows(connection, _DEPENDENCE, id=study_id, param=param, is_log=is_log, n=N_BUCKETS)
 
 

@@ -72,7 +72,11 @@ _MEASUREMENTS = """
                SELECT jsonb_object_agg(l.name, jsonb_build_object(
                    'weight_norm', (2 + l.place) * (1 + e * CASE WHEN t.optimizer LIKE '%P' THEN 0.05 ELSE 0.2 END),
                    'effective_lr', 0.01 / (1 + e * CASE WHEN t.optimizer LIKE '%P' THEN 0.1 ELSE 0.4 END) ^ 2,
-                   'projection_rate', CASE WHEN t.optimizer LIKE '%P' AND l.place < 3 THEN 0.9 END,
+                   'projection_rate', CASE WHEN t.optimizer LIKE '%P' THEN 0.9 * (l.place < 3)::int END,
+                   'channel_cos', (CASE WHEN l.place < 3 THEN 0.004 ELSE 0.3 END) * (1 + 0.1 * t.seed_index),
+                   'layer_cos', (CASE WHEN l.place < 3 THEN 0.001 ELSE 0.1 END) * (1 + 0.1 * t.seed_index),
+                   'channel_threshold', CASE WHEN t.optimizer LIKE '%P' THEN 0.1 / sqrt(9 * l.place) END,
+                   'layer_threshold', CASE WHEN t.optimizer LIKE '%P' THEN 0.1 / sqrt(72 * l.place) END,
                    'is_scale_invariant', l.place < 3))
                FROM unnest(CAST(:layers AS text[])) WITH ORDINALITY AS l(name, place)) ELSE '{{}}' END
     FROM trials t CROSS JOIN generate_series(1, :n_epochs) e

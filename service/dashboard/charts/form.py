@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, TypeVar
 
 from service.dashboard.palette import SeriesStyle, arm_styles
 from service.domain.study import Study
 
 Styles = Mapping[str, SeriesStyle]
 DIGITS = 6
+MOST_POINTS = 120
+"""Of one line: four arms with a line, its raw form and a band stay under 2,000 values."""
+_Row = TypeVar("_Row")
 
 
 def styles_of(study: Study) -> dict[str, SeriesStyle]:
@@ -36,7 +40,8 @@ def axis(name: str, scale: str = "linear", **more: Any) -> dict[str, Any]:
 
 def series(arm: str, style: SeriesStyle, label: str = "", **parts: Any) -> dict[str, Any]:
     """One arm's marks: points [x, y], and a band [x, low, high] where there is one."""
-    look = {"colour": style.colour, "dash": style.dash, "marker": style.marker}
+    dash = style.dash if isinstance(style.dash, str) else list(style.dash)
+    look = {"colour": style.colour, "dash": dash, "marker": style.marker}
     return {"arm": arm, "label": label or arm, **look, **parts}
 
 
@@ -61,3 +66,16 @@ def band(xs: Sequence[float], lows: Sequence[float | None], highs: Sequence[floa
     """Triples of x, low and high, without those that lack an end."""
     found = zip(xs, lows, highs, strict=True)
     return [[short(x), short(low), short(high)] for x, low, high in found if low is not None and high is not None]
+
+
+def thinned(rows: Sequence[_Row], most: int = MOST_POINTS) -> list[_Row]:
+    """At most `most` rows at even distances, the first and the last among them."""
+    if len(rows) <= most:
+        return list(rows)
+    places = [round(i * (len(rows) - 1) / (most - 1)) for i in range(most)]
+    return [rows[place] for place in places]
+
+
+def by_arm(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Rows that lie side by side by arm, as (arm, its rows)."""
+    return [(arm, list(found)) for arm, found in groupby(rows, key=lambda row: str(row["arm"]))]

@@ -1,42 +1,37 @@
-"""Charts that are aggregated from trials: dependence on a parameter, delta x wd_ratio, curves, scale invariance."""
+"""Charts that are aggregated from trials: dependence on a parameter, delta x wd_ratio, curves, the best trials."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
-from service.dashboard.charts.form import Styles, axis, band, chart, points, series, short, table
+from service.dashboard.charts.form import Styles, axis, band, by_arm, chart, points, series, short, table, thinned
+from service.dashboard.palette import SeriesStyle
 from service.domain.space import Scale
 from service.domain.study import Arm, Study
 from service.domain.trial import StudyId
 from service.store import dashboard_charts as store
 from service.store.database import Connection
 
-LAYER_METRICS = {
-    "weight_norm": ("weight norm", "log", "median of |w| over the confirm runs"),
-    "effective_lr": ("effective learning rate", "log", "median of lr / |w|^2 over the confirm runs"),
-    "projection_rate": ("share of projected steps", "linear", "mean over the confirm runs"),
-}
 MIN_TRIALS = 3
 _SEARCH = "finished search trials of all replicates, from the ledger"
 
 
 def dependence(connection: Connection, study_id: StudyId, study: Study, styles: Styles, param: str) -> dict[str, Any]:
-    """Validation value against one parameter: median and 10 to 90 % in 20 fields of its range."""
+    """Validation value against one parameter: median and 10 to 90 % in fields of its range."""
     is_log = any(dim.scale is Scale.LOG for arm in study.arms if (dim := arm.dimensions.get(param)))
     rows = store.dependence(connection, study_id, param, is_log=is_log)
     drawn = []
-    for arm, found in _by_arm(rows):
+    for arm, found in by_arm(rows):
         xs = [row["x"] for row in found]
         low, mid, high = ([row["quantiles"][i] for row in found] for i in range(3))
         drawn.append(series(arm, styles[arm], points=points(xs, mid), band=band(xs, low, high)))
     return chart(
         "lines",
         f"Validation value against {param}",
-        f"Median with 10 to 90 % in 20 fields of the range. Source: {_SEARCH}.",
+        f"Median with 10 to 90 % in up to 20 fields of the range, fewer where trials are few. Source: {_SEARCH}.",
         x=axis(param, "log" if is_log else "linear"),
         y=axis("validation value", "log"),
         series=drawn,
@@ -109,24 +104,23 @@ def curves(connection: Connection, study_id: StudyId, styles: Styles, view: Curv
     """Median and quartiles of a metric over trials, by epoch or step; smoothed, with the raw line beside."""
     rows = store.curves(connection, study_id, view.phase, view.metric)
     drawn = []
-    for arm, found in _by_arm(rows):
-        xs = [row[view.by] for row in found]
-        low, mid, high = ([row["quartiles"][i] for row in found] for i in range(3))
+    for arm, found in by_arm(rows):
+        low, mid, high = ([row["quartiles"][i] for row in thinned(found)] for i in range(3))
+        xs = [row[view.by] for row in thinned(found)]
+        more: dict[str, Any] = {"points": points(xs, mid)}
         if view.smooth:
-            more: dict[str, Any] = {"raw": points(xs, mid), "points": points(xs, smoothed(mid, view.smooth))}
-        else:
-            more = {"points": points(xs, mid)}
+            smooth = thinned(smoothed([row["quartiles"][1] for row in found], view.smooth))
+            more = {"raw": more["points"], "points": points(xs, smooth)}
         drawn.append(series(arm, styles[arm], **more, band=band(xs, low, high)))
-    name = "validation value" if view.metric == "value" else view.metric.replace("_", " ")
-    values = [y for entry in drawn for _, y in entry["points"]]
-    is_log = bool(values) and min(values) > 0 and "accuracy" not in view.metric
+    name = _metric_name(view.metric)
+    scale = _metric_scale(view.metric, [y for entry in drawn for _, y in entry["points"]])
     how = f"; smoothed with weight {view.smooth:g} of the past, faint: as measured" if view.smooth else ""
     return chart(
         "lines",
         f"{name[0].upper()}{name[1:]} over training",
         f"Median and quartiles over the {view.phase} trials at each epoch{how}. Source: measurements in the ledger.",
-        x=axis(view.by),
-        y=axis(name, "log" if is_log else "linear", min=view.low, max=view.high),
+        x=axis(view.by, whole=True),
+        y=axis(name, scale, min=view.low, max=view.high),
         series=drawn,
         empty=f"No {view.phase} trial has measured {name} yet.",
         table=table(
@@ -136,6 +130,41 @@ def curves(connection: Connection, study_id: StudyId, styles: Styles, view: Curv
     )
 
 
+def trial_curve(trial: Mapping[str, Any], style: SeriesStyle, metric: str) -> dict[str, Any]:
+    """One trial's metric by epoch.
+
+    Args:
+        trial: With `arm` and `measurements`, each of epoch, step, value and metrics.
+    """
+    found = [
+        (entry["epoch"], entry["step"], entry["value"] if metric == "value" else entry["metrics"].get(metric))
+        for entry in trial["measurements"]
+    ]
+    measured = [entry for entry in found if entry[2] is not None]
+    shown = thinned(measured)
+    name = _metric_name(metric)
+    line = series(trial["arm"], style, points=points([e for e, _, _ in shown], [y for _, _, y in shown]))
+    return chart(
+        "lines",
+        f"{name[0].upper()}{name[1:]} over training",
+        "At the end of each epoch, 0 before the first step. Source: measurements in the ledger.",
+        x=axis("epoch", whole=True),
+        y=axis(name, _metric_scale(metric, [y for _, _, y in shown])),
+        series=[line] if measured else [],
+        empty=f"This trial has measured no {name} yet.",
+        table=table(["epoch", "step", name], measured),
+    )
+
+
+def _metric_name(metric: str) -> str:
+    return "validation value" if metric == "value" else metric.replace("_", " ")
+
+
+def _metric_scale(metric: str, values: Sequence[float]) -> str:
+    is_log = bool(values) and min(values) > 0 and "accuracy" not in metric
+    return "log" if is_log else "linear"
+
+
 def smoothed(values: Sequence[float], weight: float) -> list[float]:
     """Exponential moving average, corrected for its start at zero: the first value is itself."""
     average, found = 0.0, []
@@ -143,26 +172,6 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
         average = weight * average + (1 - weight) * value
         found.append(average / (1 - weight**t))
     return found
-
-
-def invariance(rows: Sequence[Mapping[str, Any]], styles: Styles, layer: str, metric: str) -> dict[str, Any]:
-    """One layer's weight norm, effective learning rate or projection rate over steps, arms overlaid."""
-    name, scale, estimator = LAYER_METRICS[metric]
-    mine = [row for row in rows if row["layer"] == layer]
-    drawn = [
-        series(arm, styles[arm], points=points([r["step"] for r in found], [r[metric] for r in found]))
-        for arm, found in _by_arm(mine)
-        if any(row[metric] is not None for row in found)
-    ]
-    return chart(
-        "lines",
-        f"{layer}: {name}",
-        f"{estimator[0].upper()}{estimator[1:]}. Source: measurements in the ledger.",
-        x=axis("step"),
-        y=axis(name, scale),
-        series=drawn,
-        table=table(["arm", "step", name], [[row["arm"], row["step"], row[metric]] for row in mine]),
-    )
 
 
 def parallel(connection: Connection, study_id: StudyId, study: Study, styles: Styles, percent: float) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def parallel(connection: Connection, study_id: StudyId, study: Study, styles: St
         series(
             arm, styles[arm], lines=[[*(short(r["params"].get(n)) for n in names), short(r["value"])] for r in found]
         )
-        for arm, found in _by_arm(rows)
+        for arm, found in by_arm(rows)
     ]
     return chart(
         "parallel",
@@ -190,10 +199,6 @@ def parallel(connection: Connection, study_id: StudyId, study: Study, styles: St
             [[row["number"], row["arm"], *(row["params"].get(n) for n in names), row["value"]] for row in rows],
         ),
     )
-
-
-def _by_arm(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    return [(arm, list(found)) for arm, found in groupby(rows, key=lambda row: str(row["arm"]))]
 
 
 def _edge(low: float, high: float, i: int) -> float:

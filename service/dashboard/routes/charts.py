@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from service import studies
 from service.dashboard.charts import from_report, from_trials
+from service.dashboard.charts import invariance as layers_charts
 from service.dashboard.charts.form import styles_of
 from service.dashboard.context import Ledger, StudyPath
 from service.dashboard.rendering import page
@@ -34,7 +35,7 @@ _Percent = Annotated[float, Query(gt=0, le=100)]
 _Smooth = Annotated[float, Query(ge=0, lt=1)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _End = Annotated[_Finite | None, BeforeValidator(lambda text: None if text == "" else text), Query()]
-_LayerMetric = Annotated[str, Query(pattern="^(weight_norm|effective_lr|projection_rate)$")]
+_LayerMetric = Annotated[str, Query(pattern=f"^({'|'.join(layers_charts.METRICS)})$")]
 
 
 @router.get("/parts/budget")
@@ -87,21 +88,23 @@ def show_curves(
 
 @router.get("/parts/invariance")
 def show_invariance(request: Request, ledger: Ledger, study_id: StudyPath, layer: _Name = "") -> Response:
-    """Weight norms, effective learning rates, projection rates."""
+    """Weight norms, effective learning rates, cosines, projection rates."""
     with ledger.transaction() as connection:
         row = studies.get(connection, StudyId(study_id))
-        rows = store.layers(connection, row.id)
-    layers = list(dict.fromkeys(entry["layer"] for entry in rows))
-    never = [name for name in layers if _is_never_projected(rows, name)]
-    chosen = layer if layer in layers else next(iter(layers), "")
-    context = {"row": row, "layers": layers, "layer": chosen, "never": never, "metrics": from_trials.LAYER_METRICS}
+        layers = store.layer_names(connection, row.id)
+    name, members = layers_charts.members_of(layers, layer)
+    groups = layers_charts.groups_of(layers)
+    context = {
+        "row": row,
+        "layers": [entry["layer"] for entry in layers],
+        "groups": {key: f"{label} ({len(inside)})" for key, (label, inside) in groups.items()},
+        "chosen": next((key for key, (label, _) in groups.items() if label == name), name),
+        "members": members,
+        "never": layers_charts.never_projected(layers),
+        "styles": styles_of(row.study),
+        "metrics": layers_charts.METRICS,
+    }
     return page(request, "parts/invariance.html", context, as_of=row.revision)
-
-
-def _is_never_projected(rows: list[dict[str, Any]], layer: str) -> bool:
-    """True for a layer that some optimizer could project and none ever did."""
-    rates = [row["projection_rate"] for row in rows if row["layer"] == layer and row["projection_rate"] is not None]
-    return not any(rates)
 
 
 @router.get("/charts/effects")
@@ -189,11 +192,12 @@ def curves_data(
 
 @router.get("/charts/invariance")
 def invariance_data(ledger: Ledger, study_id: StudyPath, layer: _Name, metric: _LayerMetric) -> Response:
-    """One layer over steps."""
+    """A layer or a group of layers over steps."""
     with ledger.transaction() as connection:
         study = studies.get(connection, StudyId(study_id)).study
-        rows = store.layers(connection, StudyId(study_id))
-    return JSONResponse(from_trials.invariance(rows, styles_of(study), layer, metric))
+        name, members = layers_charts.members_of(store.layer_names(connection, StudyId(study_id)), layer)
+        rows = store.layers(connection, StudyId(study_id), members)
+    return JSONResponse(layers_charts.invariance(rows, styles_of(study), name, len(members), metric))
 
 
 def _reported(connection: Connection, study_id: int) -> tuple[Study, Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """The data of each chart on a filled study: its shape, its size, and its numbers recomputed from the trials."""
 
 import math
+import re
 from statistics import median
 
 import numpy as np
@@ -31,6 +32,7 @@ EVERY = (
     "curves",
     "curves?smooth=0.6&low=0.05&high=",
     "invariance?layer=conv1.weight&metric=weight_norm",
+    "invariance?layer=group:scale-invariant&metric=channel_cos",
 )
 
 
@@ -171,6 +173,21 @@ def test_layers_are_shown_over_steps_and_arms_that_never_project_have_no_rate(da
     assert {y for _, y in rate["series"][0]["points"]} == {0.9}
 
 
+def test_cosines_of_every_arm_stand_beside_the_bound_of_those_that_project(data):
+    cos = data("invariance?layer=conv1.weight&metric=channel_cos")
+    assert [entry["arm"] for entry in cos["series"]] == ARMS
+    assert [y for _, y in of_arm(cos, "adamw")["points"]] == pytest.approx([0.004 * 1.2] * N_EPOCHS)
+    assert cos["marks"] == [{"axis": "y", "at": pytest.approx(0.1 / 3, rel=1e-3), "label": "delta of sgdp, adamp"}]
+    assert [row[3] for row in cos["table"]["rows"] if row[0] == "sgdw"] == [None] * N_EPOCHS
+
+
+def test_a_group_of_layers_is_the_median_over_its_layers(data):
+    norm = data("invariance?layer=group:scale-invariant&metric=weight_norm")
+    assert norm["title"].startswith("scale-invariant layers")
+    expected = [[8 * e, median([3, 4]) * (1 + 0.05 * e)] for e in range(1, N_EPOCHS + 1)]
+    np.testing.assert_allclose(of_arm(norm, "adamp")["points"], expected, rtol=1e-5)
+
+
 def test_charts_of_the_report_show_its_numbers(api, filled, data):  # noqa: F811
     report = api.get(f"/api/v1/studies/{filled}/report").json()
     report = report.get("report", report)
@@ -223,4 +240,4 @@ def test_a_view_of_a_section_is_in_its_address(api, filled):  # noqa: F811
     assert "phase=search&amp;metric=train_loss&amp;x=step&amp;smooth=0.9&amp;low=0.1" in part
     assert '<option value="0.9" selected>' in part
     never = api.get(f"/studies/{filled}/parts/invariance?layer=fc.weight").text
-    assert "Never projected: fc.weight" in never
+    assert re.search(r"Never projected</h3>.*</svg>sgdp</span>\s*: fc.weight</li>", never, re.DOTALL)
