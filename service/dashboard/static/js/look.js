@@ -1,6 +1,9 @@
 // Looks of charts: colours from the style sheet, numbers and ticks as people read them.
 
-export const MARKS = {circle: "●", rect: "■", triangle: "▲", diamond: "◆", pin: "▼", arrow: "▶"};
+export const MARKS = {
+  circle: "●", rect: "■", triangle: "▲", diamond: "◆", pin: "▼", arrow: "▶", roundRect: "▬",
+  emptyCircle: "○", emptyRect: "□", emptyTriangle: "△", emptyDiamond: "◇",
+};
 export const SMALL = 12;
 const N_TICKS = {wide: 7, narrow: 5};
 
@@ -72,7 +75,8 @@ export function scaleOf(axis, values, {isNarrow = false, pad = 0.04} = {}) {
   if (isGiven(axis.min)) low = to(axis.min);
   if (isGiven(axis.max) && to(axis.max) > low) high = to(axis.max);
   const most = isNarrow ? N_TICKS.narrow : N_TICKS.wide;
-  const ticks = (isLog ? logTicks : linearTicks)(from(low), from(high), most);
+  const all = (isLog ? logTicks : linearTicks)(from(low), from(high), most);
+  const ticks = axis.whole ? all.filter(Number.isInteger) : all;
   return {isLog, to, from, min: low, max: high, ticks, name: axis.name};
 }
 
