@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from service.dashboard.context import Ledger, StudyPath, reports_of
 from service.dashboard.fresh import ShownReport
 from service.dashboard.palette import arm_styles
 from service.dashboard.rendering import page
+from service.dashboard.summary import PairSummary, summaries, wanted
 from service.domain.trial import StudyId
 from service.output.paste import best_winner, lines_to_paste
 from service.store.dashboard_study import failures_of
@@ -43,6 +45,26 @@ class Best:
     params: Mapping[str, Any]
     trial: int | None
     lines: tuple[str, ...]
+    is_wanted: bool
+
+
+@dataclass(frozen=True)
+class PhaseTotal:
+    """All arms in one phase; `eta_s` until its last training at the study's pace, None where it is not known."""
+
+    phase: str
+    n_counted: int
+    n_planned: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a study has cost so far: trainings, seconds of training over all slots, seconds since its start."""
+
+    n_trainings: int
+    training_s: float
+    wall_s: float | None
 
 
 @router.get("/studies/{study_id}")
@@ -64,22 +86,42 @@ def _context(request: Request, ledger: Database, study_id: StudyId) -> dict[str,
         view = studies.show(connection, study_id)
         failures = failures_of(connection, study_id)
         shown = reports_of(request).show(connection, view.row)
-    arms = [(arm.name, arm.optimizer) for arm in view.row.study.arms]
+    pairs = summaries(shown.report)
     return {
         "row": view.row,
         "view": view,
-        "styles": arm_styles(arms),
+        "styles": arm_styles([(arm.name, arm.optimizer) for arm in view.row.study.arms]),
         "failures": failures,
         "shown": shown,
-        "pairs": _pairs(shown),
+        "pairs": pairs,
+        "notes": list(shown.report["notes"]) if shown.report else [],
         "missing": _missing(view),
-        "best": _best(shown),
-        "more": _more_replicates(view.row, shown),
+        "best": _best(shown, wanted(pairs)),
+        "more": _more_replicates(view.row, pairs),
+        "phases": phase_totals(view),
+        "cost": cost_of(view),
     }
 
 
-def _pairs(shown: ShownReport) -> list[Mapping[str, Any]]:
-    return list(shown.report["comparisons"]) if shown.report else []
+def phase_totals(view: StudyView) -> list[PhaseTotal]:
+    """Each phase over all arms; phases follow one another, so that a later one's time counts the earlier ones'."""
+    n_left_in_all = view.n_planned - view.n_counted
+    pace_s = view.eta_s / n_left_in_all if view.eta_s is not None and n_left_in_all > 0 else None
+    totals, n_left = [], 0
+    for phase in dict.fromkeys(entry.phase for entry in view.progress):
+        mine = [entry for entry in view.progress if entry.phase == phase]
+        n_counted, n_planned = sum(entry.n_counted for entry in mine), sum(entry.n_planned for entry in mine)
+        n_left += max(0, n_planned - n_counted)
+        eta_s = pace_s * n_left if pace_s is not None and n_counted < n_planned else None
+        totals.append(PhaseTotal(str(phase.value), n_counted, n_planned, eta_s))
+    return totals
+
+
+def cost_of(view: StudyView) -> Cost:
+    """What was spent, failed trainings included."""
+    training_s = sum(entry.duration_s for entry in view.progress)
+    started, ended = view.row.started_at, view.row.finished_at or datetime.now(UTC)
+    return Cost(view.n_counted, training_s, (ended - started).total_seconds() if started else None)
 
 
 def _missing(view: StudyView) -> list[str]:
@@ -90,7 +132,8 @@ def _missing(view: StudyView) -> list[str]:
     return [f"{arm} {n} of {planned}" for arm, (n, planned) in searched.items() if n < planned]
 
 
-def _best(shown: ShownReport) -> list[Best]:
+def _best(shown: ShownReport, first: list[str]) -> list[Best]:
+    """The arms' best configurations, as declared; those named in `first` are marked as the ones to take."""
     best = []
     for arm in shown.report["arms"] if shown.report else ():
         winner = best_winner(arm)
@@ -103,15 +146,14 @@ def _best(shown: ShownReport) -> list[Best]:
                 params=winner["params"] if winner else {},
                 trial=winner["trial"] if winner else None,
                 lines=tuple(lines_to_paste(arm)),
+                is_wanted=arm["name"] in first,
             )
         )
     return best
 
 
-def _more_replicates(row: StudyRow, shown: ShownReport) -> int | None:
+def _more_replicates(row: StudyRow, pairs: list[PairSummary]) -> int | None:
     """How many more replicates the inconclusive pairs ask for, at most; None where none does, or none can be added."""
     if row.state not in ("FINISHED", "RUNNING") or row.origin != "submitted":
         return None
-    wanted = [pair["verdict"]["n_more_replicates"] for pair in _pairs(shown)]
-    asked = [n for n in wanted if n]
-    return max(asked) if asked else None
+    return max((pair.n_more for pair in pairs if pair.n_more), default=None)
