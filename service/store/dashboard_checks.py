@@ -36,7 +36,8 @@ class History:
 
 _HISTORIES = text("""
     WITH named AS (
-        SELECT name, count(*) AS n, max(id) AS latest FROM checks GROUP BY name ORDER BY max(id) DESC LIMIT :limit
+        SELECT name, count(*) AS n, max(id) AS latest FROM checks
+        WHERE CAST(:name AS text) IS NULL OR name = :name GROUP BY name ORDER BY max(id) DESC LIMIT :limit
     )
     SELECT n.name, n.n, l.optimizer, r.runs
     FROM named n JOIN checks l ON l.id = n.latest CROSS JOIN LATERAL (
@@ -52,9 +53,9 @@ _HISTORIES = text("""
 """)
 
 
-def histories(connection: Connection, limit: int = 100) -> list[History]:
-    """Histories of checks, the one with the latest run first."""
-    rows = connection.execute(_HISTORIES, {"limit": limit, "last": LAST})
+def histories(connection: Connection, limit: int = 100, name: str | None = None) -> list[History]:
+    """Histories of checks, or of those with this name, the one with the latest run first."""
+    rows = connection.execute(_HISTORIES, {"limit": limit, "last": LAST, "name": name})
     return [History(row.name, row.optimizer, row.n, _runs(row.runs)) for row in rows]
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from service import studies
 from service.dashboard.charts.form import axis, chart, series, table
 from service.dashboard.context import Ledger
-from service.dashboard.palette import SeriesStyle
+from service.dashboard.palette import arm_styles
 from service.dashboard.rendering import page
 from service.domain.suite import PooledEffect, build_suite, suite_sentence
 from service.domain.trial import StudyId
@@ -27,7 +27,6 @@ router = APIRouter(include_in_schema=False)
 
 MOST = 12
 OFFERED = 50
-_LOOK = SeriesStyle("#0072B2", "solid", "circle", "other-0")
 _Ids = Annotated[str, Query(max_length=300, pattern=r"^(\d{1,18}(,\d{1,18}){0,30})?$")]
 _Many = Annotated[list[int] | None, Query(max_length=30)]
 
@@ -62,8 +61,13 @@ def forest_data(ledger: Ledger, ids: _Ids) -> Response:
     suite, why_not = _suite(reports)
     if suite is None:
         raise NotFoundError(why_not)
-    rows = [row for pair in suite.pairs for row in _rows(pair)]
-    drawn = [series(label, _LOOK, label, interval=[change, low, high]) for label, change, low, high in rows]
+    styles = arm_styles([(arm["name"], arm["optimizer"]) for arm in reports[0]["arms"]])
+    rows, drawn = list[tuple[str, float | None, float | None, float | None]](), []
+    for pair in suite.pairs:
+        found = _rows(pair)
+        rows += found
+        look = styles[pair.challenger]
+        drawn += [series(pair.challenger, look, label, interval=list(numbers)) for label, *numbers in found]
     data = chart(
         "intervals",
         "Common pairs, by study and pooled",

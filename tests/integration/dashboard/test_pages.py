@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -125,7 +126,12 @@ def test_checks_show_their_history_and_what_a_failure_explains(api, see):  # noq
     check_id = api.post("/api/v1/checks", json=failed).json()["id"]
     history = see("/checks")
     assert f"fail, check {check_id}" in history
-    assert "3" in history
+    again = json.loads(json.dumps(replace(full_check(), seed=4).to_dict()))
+    assert api.post("/api/v1/checks", json=again).status_code == 201
+    chart = re.search(r'data-chart="(/checks/charts/trend[^"]+)"', api.get("/checks").text).group(1)
+    trend = api.get(chart.replace("&amp;", "&")).json()
+    assert len(trend["series"][0]["points"]) == len(trend["table"]["rows"]) >= 2
+    assert api.get("/checks/charts/trend?check=none&finding=none").status_code == 404
     shown = see(f"/checks/{check_id}")
     findings = [finding for layer in failed["layers"] for finding in layer["findings"]]
     assert findings

@@ -10,7 +10,7 @@ export const isEmptyIntervals = (data) => !data.series.some((entry) => Number.is
 export function drawIntervals(data, look, width) {
   const rows = data.series.filter((entry) => Number.isFinite(entry.interval[0]));
   const marks = data.marks.map((mark) => mark.at);
-  const x = scaleOf(data.x, [...rows.flatMap((entry) => entry.interval), ...data.zone, ...marks].filter(Number.isFinite), {isNarrow: width < 480});
+  const x = scaleOf(data.x, [...rows.flatMap((entry) => entry.interval), ...(data.zone ?? []), ...marks].filter(Number.isFinite), {isNarrow: width < 480});
   const label = (entry) => `${entry.label}: ${sig(entry.interval[0], 3)} %${between(entry.interval[1], entry.interval[2], " %", 3)}`;
   return {
     height: rows.length * ROW_PX + 70,
@@ -23,7 +23,7 @@ export function drawIntervals(data, look, width) {
       series: [{
         type: "custom", z: 3, data: rows.map((entry, i) => [entry.interval[0], i]), encode: {x: 0, y: 1}, clip: false,
         renderItem: (params, api) => interval(rows[params.dataIndex], params, api, look, label),
-        markArea: {silent: true, animation: false, itemStyle: {color: look.line, opacity: 0.6}, data: [[{xAxis: data.zone[0]}, {xAxis: data.zone[1]}]]},
+        markArea: data.zone && {silent: true, animation: false, itemStyle: {color: look.line, opacity: 0.6}, data: [[{xAxis: data.zone[0]}, {xAxis: data.zone[1]}]]},
         markLine: {
           z: 1, silent: true, symbol: "none", animation: false, lineStyle: {color: look.ink, type: "dashed", width: 1},
           label: {show: false}, data: marks.map((at) => ({xAxis: at})),
