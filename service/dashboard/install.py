@@ -12,7 +12,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.config import Settings
 from service.dashboard.access import is_page
 from service.dashboard.fresh import FreshReports
-from service.dashboard.routes import charts, checks, compare, errors, new_study, queue, session, studies, study, trials
+from service.dashboard.routes import (
+    charts,
+    checks,
+    compare,
+    errors,
+    new_study,
+    queue,
+    session,
+    studies,
+    study,
+    trial,
+    trials,
+)
 from service.dashboard.sessions import Sessions
 
 _PROBLEM = b"application/problem+json"
@@ -23,7 +35,7 @@ def install(app: FastAPI, settings: Settings) -> Sessions:
     sessions = Sessions(settings.require_api_token())
     app.state.sessions = sessions
     app.state.fresh_reports = FreshReports(settings.redis_url)
-    for module in (session, studies, new_study, study, trials, charts, compare, queue, checks):
+    for module in (session, studies, new_study, study, trial, trials, charts, compare, queue, checks):
         app.include_router(module.router)
     return sessions
 

@@ -1,4 +1,4 @@
-"""The trials table with its filter, its CSV, and one trial in full."""
+"""The trials table with its filter, and its CSV."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
-from service import studies, trials
-from service.dashboard.context import Ledger, StudyPath, TrialPath
+from service import studies
+from service.dashboard.context import Ledger, StudyPath
 from service.dashboard.palette import arm_styles
 from service.dashboard.rendering import page
 from service.domain.trial import StudyId
@@ -33,12 +33,12 @@ COLUMNS = {
     "value": "validation value",
     "test_value": "test value",
     "params": "parameters",
-    "duration_s": "seconds",
+    "duration_s": "took",
     "n_steps": "steps",
     "seed": "seed",
     "attempt": "attempts",
 }
-"""Columns that may be picked, beside number and arm, which stay."""
+"""Columns that may be picked beside number and arm, which stay, and beside each parameter by itself."""
 SHOWN = ("replicate", "phase", "state", "value", "params", "duration_s")
 
 _Filter = Annotated[str, Query(max_length=500)]
@@ -54,7 +54,7 @@ def show_table(
     filter: _Filter = "",  # noqa: A002
     sort: _Sort = "number",
     after: _After = "",
-    cols: Annotated[list[str] | None, Query(max_length=20)] = None,
+    cols: Annotated[list[str] | None, Query(max_length=60)] = None,
 ) -> Response:
     """A page of the table; a filter that cannot be read is said and shows nothing."""
     with ledger.transaction() as connection:
@@ -65,7 +65,8 @@ def show_table(
         if not problem:
             found = _page(connection, row, conditions, sort, _place(after), PAGE + 1)
             n = count_trials(connection, row.id, conditions)
-    columns = [name for name in COLUMNS if name in (cols or SHOWN)]
+    offered = {**COLUMNS, **{f"p.{name}": name for name in sorted({n for arm in row.study.arms for n in arm.space})}}
+    columns = [name for name in offered if name in (cols or SHOWN)]
     given = {"filter": filter, "sort": sort, "cols": columns if cols else []}
     context = {
         "row": row,
@@ -75,9 +76,10 @@ def show_table(
         "filter": filter,
         "sort": sort,
         "problem": problem,
-        "examples": EXAMPLES,
-        "columns": {name: COLUMNS[name] for name in columns},
-        "all_columns": COLUMNS,
+        "examples": {example: _link(row, {**given, "filter": example}) for example in EXAMPLES},
+        "all": _link(row, {**given, "filter": ""}),
+        "columns": {name: offered[name] for name in columns},
+        "all_columns": offered,
         "sorts": {name: _link(row, {**given, "sort": _turned(sort, name)}) for name in SORTS},
         "next": _link(row, {**given, "after": _mark(found[PAGE - 1], sort)}) if len(found) > PAGE else None,
         "first": _link(row, given) if after else None,
@@ -172,43 +174,3 @@ def _csv_line(values: list[Any]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(values)
     return line.getvalue()
-
-
-@router.get("/studies/{study_id}/trials/{number}")
-def show_trial(request: Request, ledger: Ledger, study_id: StudyPath, number: TrialPath) -> Response:
-    """One trial in full."""
-    with ledger.transaction() as connection:
-        row = studies.get(connection, StudyId(study_id))
-        trial = trials.show(connection, row.id, number)
-        best = page_of_trials(
-            connection, row.id, parse_filter(f"arm={trial['arm']} phase=search"), sort="value", limit=1
-        )
-    context = {
-        "row": row,
-        "trial": trial,
-        "style": arm_styles([(arm.name, arm.optimizer) for arm in row.study.arms])[trial["arm"]],
-        "best": best[0] if best and best[0]["value"] is not None else None,
-        "lines": curve_points(trial["measurements"]),
-    }
-    return page(request, "trial.html", context, as_of=row.revision)
-
-
-def curve_points(measurements: list[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Validation values by epoch as the points of a polyline in a box of 320 by 120; None for fewer than two."""
-    found = [(entry["epoch"], entry["value"]) for entry in measurements if entry["value"] is not None]
-    if len(found) < 2:
-        return None
-    epochs, values = [epoch for epoch, _ in found], [value for _, value in found]
-    low, high = min(values), max(values)
-    width = max(epochs) - min(epochs) or 1
-    points = [
-        (4 + 312 * (epoch - min(epochs)) / width, 4 + 112 * ((high - value) / (high - low) if high > low else 0.5))
-        for epoch, value in found
-    ]
-    return {
-        "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        "low": low,
-        "high": high,
-        "first": min(epochs),
-        "last": max(epochs),
-    }

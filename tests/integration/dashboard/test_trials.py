@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from service.dashboard.routes.trial import differences
 from service.domain.trial_filter import parse_filter
 from service.store.dashboard_trials import SORTS, count_trials, page_of_trials
 from service.store.trials import records
@@ -98,3 +99,24 @@ def test_a_trial_shows_its_result_its_distance_from_the_best_and_how_to_reproduc
     for expected in ("Validation value", f"tangent reproduce {study_id} 1", "Attempts", "weight_decay", "arm's best"):
         assert expected in html, expected
     assert api.get(f"/studies/{study_id}/trials/99").status_code == 404
+    curve = api.get(f"/studies/{study_id}/trials/1/charts/curve").json()
+    assert len(curve["series"][0]["points"]) == len(curve["table"]["rows"]) > 1
+    assert api.get(f"/studies/{study_id}/trials/1/charts/curve?metric=none").json()["series"] == []
+
+
+def test_parameters_are_told_by_their_distance_from_the_best():
+    best = {"lr": 0.1, "nesterov": True, "momentum": 0.9, "shift": -1.0}
+    mine = {"lr": 0.05, "nesterov": True, "momentum": 0.9, "shift": 0.5, "delta": 0.1}
+    assert differences(mine, best) == [
+        ("delta", 0.1, None, ""),
+        ("lr", 0.05, 0.1, "× 0.5"),
+        ("momentum", 0.9, 0.9, "same"),
+        ("nesterov", True, True, "same"),
+        ("shift", 0.5, -1.0, "+1.5"),
+    ]
+
+
+def test_a_parameter_can_be_a_column_and_an_example_is_a_link(api, filled):  # noqa: F811
+    html = api.get(f"/studies/{filled}/parts/trials", params={"cols": ["value", "p.delta"], "filter": "arm=sgdp"}).text
+    assert '<th scope="col" class="number">delta</th>' in html
+    assert f'href="/studies/{filled}?filter=outcome%3Ddiverged' in html
