@@ -1,10 +1,12 @@
 // Requests to this server: the CSRF token on every change, problems as sentences.
 
+import {away} from "./notices.js";
+
 const csrf = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
 export class Refused extends Error {
   constructor(status, problem) {
-    super(problem.detail ?? `the server answered ${status}`);
+    super(`${problem.detail ?? `the server answered ${status}`}${problem.error_id ? ` (id ${problem.error_id})` : ""}`);
     this.status = status;
     this.problems = problem.errors ?? [];
   }
@@ -17,7 +19,11 @@ export async function request(url, {method = "GET", body, headers = {}} = {}) {
     options.headers["Content-Type"] ??= "application/json";
     options.body = typeof body === "string" ? body : JSON.stringify(body);
   }
-  const response = await fetch(url, options);
+  const response = await fetch(url, options).catch(() => {
+    away("The server does not answer: what is shown may be old, and nothing can be changed now.");
+    throw new Error("the server does not answer");
+  });
+  away(response.status === 503 ? "The ledger does not answer: what is shown may be old, and nothing can be changed now." : "");
   if (response.redirected && new URL(response.url).pathname === "/login") location.assign(response.url);
   if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
   return response;

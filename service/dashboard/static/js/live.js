@@ -1,6 +1,5 @@
 // Follows a study by server-sent events, everything else by looking again; where events fail, by looking again, too.
 
-import {banner} from "./notices.js";
 import {reload} from "./parts.js";
 
 const POLL_MS = 15_000;
@@ -26,10 +25,11 @@ function poll() {
 export function follow() {
   const {study, revision, state, refresh} = document.body.dataset;
   if (refresh) { say(`as of ${now()}`, "polled"); poll(); return; }
-  if (!study) return;
-  if (["FINISHED", "FAILED", "CANCELLED"].includes(state)) { say("", ""); return; }
+  if (!document.getElementById("search")) return;
+  if (!study) { say(`as of ${now()}`, ""); return; }
+  if (["FINISHED", "FAILED", "CANCELLED"].includes(state)) { say(`as of ${now()}`, ""); return; }
   const stream = new EventSource(`/api/v1/studies/${study}/events?after=${revision}`);
-  stream.onopen = () => { say("live", "on"); banner(""); clearInterval(polling); polling = null; };
+  stream.onopen = () => { say("live", "on"); clearInterval(polling); polling = null; };
   stream.onmessage = soon;
   stream.onerror = () => {
     say(`as of ${now()}`, "polled");

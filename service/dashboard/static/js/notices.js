@@ -11,10 +11,14 @@ export function toast(text, kind = "") {
   hiding = setTimeout(() => box.classList.remove("shown"), kind === "bad" ? 12_000 : 5_000);
 }
 
-export function banner(text) {
+// While server or ledger are away the page is for reading only. Nothing is written where nothing has changed, so that
+// a screen reader says it once.
+export function away(text) {
   const box = byId("banner");
+  if (box.textContent === text) return;
   box.textContent = text;
   box.hidden = !text;
+  for (const button of document.querySelectorAll("button[data-action]")) button.disabled = Boolean(text);
 }
 
 export function confirmed({title, text, verb, word}) {
