@@ -47,17 +47,21 @@ class Published:
         reports: File names with what they hold, in the order of the page.
         equal_arms: The studies of one optimizer that were compared with one another; None where there are none.
         earlier: Figures of earlier measurements; None where there are none.
+        not_run: Study files that have no report yet, by name.
     """
 
     reports: Sequence[tuple[str, Report]] = ()
     equal_arms: Mapping[str, Any] | None = None
     earlier: Mapping[str, Any] | None = None
+    not_run: Sequence[str] = ()
 
 
 def results_page(published: Published) -> str:
     """The page."""
     reports = published.reports
     parts = ["# Results", _INTRODUCTION]
+    if published.not_run:
+        parts.append(f"Written down but not run yet: {plain(', '.join(published.not_run))}.")
     if not reports:
         parts.append("No study has been published yet.")
     else:
@@ -173,9 +177,10 @@ def read_published(folder: Path) -> Published:
     """What `docs/results/` holds: reports by file name, the longer ones after the others and the controls last."""
     paths = [path for path in folder.glob("*.json") if path.name not in (EQUAL_ARMS, EARLIER)]
     paths.sort(key=lambda path: (path.name.startswith(_CONTROLS), path.stem.endswith(_LONGER), path.name))
-    return Published(
-        [(path.name, _read(path)) for path in paths], *map(_found, (folder / EQUAL_ARMS, folder / EARLIER))
-    )
+    reports = [(path.name, _read(path)) for path in paths]
+    names = sorted(path.stem for path in (folder / "studies").glob("*.yaml"))
+    not_run = [name for name in names if not (folder / f"{name}.json").exists()]
+    return Published(reports, _found(folder / EQUAL_ARMS), _found(folder / EARLIER), not_run)
 
 
 def _found(path: Path) -> Mapping[str, Any] | None:
