@@ -37,6 +37,7 @@ from workers.check.config import CheckConfig, read_configs
 from workers.check.judging import judge_exact
 from workers.check.probe.commands import COMMANDS
 from workers.check.probe.session import open_side
+from workers.check.recorded import RecordedProbe
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("eager", "functional", "projection", "adam", "sgd", "base", "checkpoints")
@@ -51,22 +52,6 @@ LIMIT_S = 600
 
 class CaughtError(Exception):
     """A finding fails: no need to explain it."""
-
-
-class Recorded:
-    """The baseline: answers a request that it had before as then."""
-
-    role = "baseline"
-
-    def __init__(self, probe: Probe) -> None:
-        self._probe, self._answers = probe, {}
-        self.side, self.description = probe.side, probe.description
-
-    def call(self, command: str, *, timeout_s: float, **arguments: Any) -> dict[str, Any]:
-        key = json.dumps([command, {name: value for name, value in arguments.items() if name != "given"}])
-        if key not in self._answers:
-            self._answers[key] = self._probe.call(command, timeout_s=timeout_s, **arguments)
-        return self._answers[key]
 
 
 class Here:
@@ -136,7 +121,7 @@ class Alone:
         self._config, self._folder = config, mutated
         side = Side("original", config.optimizer, "")
         start = {"python": sys.executable, "arguments": config.arguments, "paths": [str(original)]}
-        self._baseline: Any = Recorded(stack.enter_context(Probe(side, role="baseline", **start)))
+        self._baseline = stack.enter_context(RecordedProbe(side, role="baseline", **start))
         with Probe(side, role="candidate", **start) as candidate:
             result = numerics.run_numerics(self._baseline, candidate, config, 0, lambda _: None)
         if result.verdict is not CheckVerdict.PASS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class Setting:
     Attributes:
         variant: Constructor arguments over the configuration's and the case's.
         dtype: Of the weights.
+        patterns: Those of the baseline's arguments, by the change, as far as they were asked for; one check's settings
+            share them.
     """
 
     baseline: Probe
@@ -37,6 +39,7 @@ class Setting:
     config: CheckConfig
     variant: Arguments
     dtype: str
+    patterns: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def trajectories(
@@ -111,13 +114,20 @@ def suspects(setting: Setting, cases: Sequence[Case], goldens: Sequence[Result],
     mine = _pattern([unit.error for unit in units if unit.case in set(grid)])
     likeness: dict[str, float] = {}
     for name, override in _changes(setting).items():
-        chosen = [cases[i] for i in grid], [goldens[i] for i in grid]
-        found = trajectories(setting.baseline, chosen[0], "float64", chosen[1], overrides=override)
-        triples = enumerate(zip(*chosen, found, strict=True))
-        errors = [u.error for i, (c, ref, got) in triples for u in judge_exact(i, c, ref, got, _NOTHING)]
-        likeness[name] = _correlation(mine, _pattern(errors))
+        key = repr((grid, override))
+        if key not in setting.patterns:
+            setting.patterns[key] = _pattern_of(setting, override, [cases[i] for i in grid], [goldens[i] for i in grid])
+        likeness[name] = _correlation(mine, setting.patterns[key])
     best = max(likeness.values(), default=0.0)
     return sorted(name for name, value in likeness.items() if value >= max(_LIKENESS, best - 0.01))
+
+
+def _pattern_of(
+    setting: Setting, override: Arguments, cases: Sequence[Case], goldens: Sequence[Result]
+) -> torch.Tensor:
+    found = trajectories(setting.baseline, cases, "float64", goldens, overrides=override)
+    triples = enumerate(zip(cases, goldens, found, strict=True))
+    return _pattern([u.error for i, (c, ref, got) in triples for u in judge_exact(i, c, ref, got, _NOTHING)])
 
 
 def _changes(setting: Setting) -> dict[str, dict[str, Any]]:

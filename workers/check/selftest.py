@@ -6,9 +6,10 @@ tree with the commit before it, as it would in CI.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -110,27 +111,26 @@ def _check(plant: Plant, folder: Path, seed: int) -> Outcome:
     report = folder.parent / "check.json"
     report.unlink(missing_ok=True)
     layers = plant.layer.value if plant.layer else "numerics"
-    command = [
-        sys.executable,
-        "-m",
-        "workers.check",
-        "--baseline",
-        "HEAD",
-        "--candidate",
-        ".",
-        "--config",
-        plant.config,
-    ]
-    command += ["--layers", layers, "--seed", str(seed), "--json", str(report)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    words = ["--baseline", "HEAD", "--candidate", ".", "--config", plant.config, "--layers", layers]
+    exit_code, told = _command([*words, "--seed", str(seed), "--json", str(report)], folder)
     document = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
     if not document.get("checks"):
-        raise InfrastructureError(f"{plant.name}: no report ({done.stderr.strip()[-500:]})")
+        raise InfrastructureError(f"{plant.name}: no report ({told.strip()[-500:]})")
     outcome = _outcome(plant, document["checks"][0], seed)
-    return dataclasses.replace(outcome, exit_code=done.returncode, duration_s=round(time.monotonic() - began, 1))
+    return dataclasses.replace(outcome, exit_code=exit_code, duration_s=round(time.monotonic() - began, 1))
+
+
+def _command(words: list[str], folder: Path) -> tuple[int, str]:
+    """`tangent check` in `folder`: its exit code, and what it told; in this process, which has loaded torch."""
+    from workers.check.__main__ import app  # which imports this module
+
+    told = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        try:
+            app(args=words, prog_name="tangent check", standalone_mode=True)
+        except SystemExit as end:
+            return int(end.code or 0), told.getvalue()
+    return 0, told.getvalue()
 
 
 def _outcome(plant: Plant, check: dict[str, Any], seed: int) -> Outcome:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from workers.check.client import Probe
 from workers.check.config import CheckConfig, read_configs
 from workers.check.numerics import run_numerics
 from workers.check.plants import Plant, read_plants
+from workers.check.recorded import RecordedProbe
 from workers.check.selftest import make_repository
 from workers.check.workspace import Workspace
 
@@ -33,41 +35,57 @@ class NoopRun:
     share: dict[str, float]
 
 
-def noop_runs(n_runs: int, progress: Progress) -> Iterator[NoopRun]:
-    """Run every refactor with the same number of seeds, `n_runs` in all or a few more.
+def planned_runs(n_runs: int) -> list[tuple[str, int]]:
+    """Refactor and seed of `n_runs` runs or a few more: every refactor with one seed, then with the next."""
+    names = [plant.name for plant in _refactors()]
+    return [(name, seed) for seed in range(1, -(-n_runs // len(names)) + 1) for name in names]
 
-    Both sides stay up while the seeds change: what a run draws, it draws anew.
+
+def noop_runs(wanted: Collection[tuple[str, int]], progress: Progress) -> Iterator[NoopRun]:
+    """Run the layer for every refactor and seed of `wanted`.
+
+    The sides stay up while the seeds change (what a run draws, it draws anew), and what the baseline answered for one
+    refactor counts for the next.
     """
-    refactors = [plant for plant in read_plants() if plant.layer is None]
-    n_seeds = -(-n_runs // len(refactors))
-    with Workspace() as workspace:
+    refactors = {plant.name: plant for plant in _refactors()}
+    with Workspace() as workspace, ExitStack() as stack:
         original = make_repository(workspace.empty("original"))
         configs = read_configs(original)
-        for place, plant in enumerate(refactors):
-            changed = make_repository(workspace.empty(f"refactor-{place}"))
+        baselines = {name: stack.enter_context(_baseline(config, original)) for name, config in configs.items()}
+        candidates: dict[str, Probe] = {}
+        for name, plant in refactors.items():
+            changed = make_repository(workspace.empty(f"refactor-{len(candidates)}"))
             plant.apply(changed / "adamp")
-            yield from _runs(plant, configs[plant.config], (original, changed), n_seeds, progress)
+            candidates[name] = stack.enter_context(_candidate(configs[plant.config], changed))
+        for seed in sorted({seed for _, seed in wanted}):
+            for name in (name for name in refactors if (name, seed) in wanted):
+                config = configs[refactors[name].config]
+                result = run_numerics(baselines[config.name], candidates[name], config, seed, lambda _: None)
+                run = NoopRun(name, seed, result.verdict is not CheckVerdict.PASS, _shares(result))
+                progress(f"{name}, seed {seed}: {'ALARM' if run.has_alarmed else 'no alarm'}")
+                yield run
+            for baseline in baselines.values():
+                baseline.forget()
 
 
-def _runs(
-    plant: Plant, config: CheckConfig, folders: tuple[Path, Path], n_seeds: int, progress: Progress
-) -> Iterator[NoopRun]:
-    baseline, candidate = (_probe(config, folder, role) for folder, role in zip(folders, _ROLES, strict=True))
-    with baseline, candidate:
-        for seed in range(1, n_seeds + 1):
-            result = run_numerics(baseline, candidate, config, seed, lambda _: None)
-            run = NoopRun(plant.name, seed, result.verdict is not CheckVerdict.PASS, _shares(result))
-            progress(f"{plant.name}, seed {seed}: {'ALARM' if run.has_alarmed else 'no alarm'}")
-            yield run
+def _refactors() -> list[Plant]:
+    return [plant for plant in read_plants() if plant.layer is None]
 
 
-_ROLES = ("baseline", "candidate")
+def _baseline(config: CheckConfig, folder: Path) -> RecordedProbe:
+    return RecordedProbe(_side(config, folder), role="baseline", **_start(config, folder))
 
 
-def _probe(config: CheckConfig, folder: Path, role: str) -> Probe:
-    arguments: dict[str, Any] = dict(config.arguments)
-    side = Side(str(folder), config.optimizer, "")
-    return Probe(side, role=role, python=sys.executable, arguments=arguments, paths=[str(folder)])
+def _candidate(config: CheckConfig, folder: Path) -> Probe:
+    return Probe(_side(config, folder), role="candidate", **_start(config, folder))
+
+
+def _side(config: CheckConfig, folder: Path) -> Side:
+    return Side(str(folder), config.optimizer, "")
+
+
+def _start(config: CheckConfig, folder: Path) -> dict[str, Any]:
+    return {"python": sys.executable, "arguments": dict(config.arguments), "paths": [str(folder)]}
 
 
 def _shares(result: LayerResult) -> dict[str, float]:

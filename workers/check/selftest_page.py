@@ -1,24 +1,21 @@
-"""docs/check.md, from what the self-test found: `python -m workers.check.selftest_page [--noops N] [--only-page]`.
+"""docs/check.md, from what the self-test found: `python -m workers.check.selftest_page [--seconds S] [--noops N]`.
 
-The run's data lies in docs/check.json; the page says nothing that is not in it.
+The run's data lies in docs/check.json; the page says nothing that is not in it. A run that is stopped, or ends after
+--seconds, is continued by the next; `--anew` forgets what was found, `--only-page` runs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
+import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-import torch
-
-from workers.check.selftest import ROOT, self_test
-from workers.check.selftest_noops import noop_runs
+from workers.check.selftest import ROOT
+from workers.check.selftest_results import KEPT, collect, make_document, measure_cost
 
 DATA, PAGE = (ROOT / "docs" / f"check.{kind}" for kind in ("json", "md"))
 
@@ -36,37 +33,35 @@ _BLIND = """- **What no case holds**: GPUs, several processes, sparse or complex
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the self-test, write its data and the page; 1 where a plant was judged wrongly."""
+    """Run what is missing of the self-test, write its data and the page.
+
+    Returns:
+        1 where a plant was judged wrongly or a refactor alarmed, 3 where something is still missing, else 0.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--noops", type=int, default=150, help="runs of refactors")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing new after so long")
+    parser.add_argument("--anew", action="store_true", help="forget what an earlier run found")
+    parser.add_argument("--cost", action="store_true", help="measure one check of this repository, alone")
     parser.add_argument("--only-page", action="store_true", help="write the page from the data that is there")
     given = parser.parse_args(words)
+    if given.cost:
+        measure_cost()
+        return 0
     if not given.only_page:
-        document = run(given.noops)
-        DATA.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if given.anew:
+            KEPT.unlink(missing_ok=True)
+        if n_missing := collect(given.noops, given.seconds, _tell):
+            _tell(f"{n_missing} results are missing: go on with the same command")
+            return 3
+        DATA.write_text(json.dumps(make_document(given.noops), indent=1) + "\n", encoding="utf-8")
     document = json.loads(DATA.read_text(encoding="utf-8"))
     PAGE.write_text(render(document), encoding="utf-8")
     return int(not all(plant["is_right"] for plant in document["plants"]) or any_alarm(document))
 
 
-def run(n_noops: int) -> dict[str, Any]:
-    """Every plant through the command, then the refactors with many seeds."""
-
-    def tell(text: str) -> None:
-        sys.stderr.write(f"  {text}\n")
-
-    plants = [asdict(outcome) for outcome in self_test(None, [0], tell)]
-    noops = [asdict(noop) for noop in noop_runs(n_noops, tell)] if n_noops else []
-    return make_document(plants, noops)
-
-
-def make_document(plants: list[dict[str, Any]], noops: list[dict[str, Any]]) -> dict[str, Any]:
-    """What docs/check.json holds."""
-    versions = {"torch": torch.__version__, "python": platform.python_version()}
-    plants = [{**plant, "n_script_lines": len(plant["script"].splitlines())} for plant in plants]
-    for plant in plants:
-        del plant["script"]  # each is short, all together are long
-    return {"date": datetime.now(UTC).date().isoformat(), "versions": versions, "plants": plants, "noops": noops}
+def _tell(text: str) -> None:
+    sys.stderr.write(f"  {text}\n")
 
 
 def any_alarm(document: Mapping[str, Any]) -> bool:
@@ -83,6 +78,8 @@ def render(document: Mapping[str, Any]) -> str:
         "## Planted bugs",
         *(f"### {title}\n\n{_table(chosen)}" for title, chosen in _sections(bugs) if chosen),
         f"## Refactors\n\n{_refactors(document)}",
+        f"## The same code, simulated\n\n{_simulated(document)}",
+        *([f"## What a check costs\n\n{_cost(document['cost'])}"] if document.get("cost") else []),
         f"## What the check cannot see\n\n{_BLIND}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -93,15 +90,16 @@ def _head(document: Mapping[str, Any], bugs: Sequence[Mapping[str, Any]]) -> str
     n_scripts = sum(bug["n_script_lines"] > 0 for bug in bugs if bug["expected"] == "numerics")
     n_numeric = sum(bug["expected"] == "numerics" for bug in bugs)
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    seconds = statistics.median(bug["duration_s"] for bug in bugs) if bugs else 0.0
     return f"""# What `tangent check` catches
 
 Generated from `docs/check.json` by `python -m workers.check.selftest_page`; do not edit.
-{document["date"]}: {versions}.
+{document["date"]}: {document["machine"]}, {versions}, code {", ".join(document["code"])}.
 
 `tangent check --self-test` plants bugs into a copy of adamp's sources, in plain torch and in C, and runs the same
 command on each: the working tree with the bug against the commit before it. {n_right} of {len(bugs)} bugs tripped the
-layer named for them beforehand. {n_scripts} of the {n_numeric} that numerics caught came with a failing program of at
-most 15 lines."""
+layer named for them beforehand, after {seconds:.0f} s in the median. {n_scripts} of the {n_numeric} that numerics
+caught came with a failing program of at most 15 lines."""
 
 
 def _sections(bugs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -134,7 +132,7 @@ def _refactors(document: Mapping[str, Any]) -> str:
         + (f" (with 95 % confidence fewer than {100 * 3 / len(noops):.1f} %)." if noops and not n_alarms else ".")
     ]
     rows = [
-        "| refactor | runs | alarms | 64-bit error over its limit, median and largest | 32-bit |",
+        "| refactor | runs | alarms | 64-bit error over its limit: median, largest | 32-bit |",
         "|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(noop["name"] for noop in noops):
@@ -142,6 +140,35 @@ def _refactors(document: Mapping[str, Any]) -> str:
         alarms = sum(noop["has_alarmed"] for noop in own)
         rows.append(f"| {name} | {len(own)} | {alarms} | {_shares(own, 'float64')} | {_shares(own, 'float32')} |")
     return "\n\n".join([*told, "\n".join(rows)] if noops else told)
+
+
+def _simulated(document: Mapping[str, Any]) -> str:
+    rows = [
+        "| network | the same code, but for | pairs run | checks simulated | FAIL | CHANGED | mean pairs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for workload, by_change in document["simulated"].items():
+        for change, same in by_change.items():
+            shares = " | ".join(_percent(same.get(verdict, 0.0)) for verdict in ("FAIL", "CHANGED"))
+            counts = f"{same['n_pairs']} | {same['n_simulated']:,}"
+            rows.append(f"| {workload} | {change} | {counts} | {shares} | {same['mean_pairs']:.1f} |")
+    told = (
+        "The training layer, drawn from pairs of real runs by its own rules; "
+        "[check/training.md](check/training.md) has the rest."
+    )
+    return "\n\n".join([told, "\n".join(rows)])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share else "0"
+
+
+def _cost(cost: Mapping[str, Any]) -> str:
+    return (
+        f"`tangent check` of this repository's two optimizers against their own commit, all layers, on {cost['date']}: "
+        f"{cost['wall_s']:.0f} s, of which processors worked {cost['cpu_s']:.0f} s, at a load of "
+        f"{cost['load_1min']:.1f} before; code {cost['code']}."
+    )
 
 
 def _shares(noops: Sequence[Mapping[str, Any]], dtype: str) -> str:

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from service.errors import TangentError
+from workers.check import selftest_results
 from workers.check.plants import Edit, Plant, read_plants
-from workers.check.selftest import SHORT
+from workers.check.selftest import SHORT, Outcome
+from workers.check.selftest_noops import NoopRun, planned_runs
 from workers.check.selftest_page import render
 
 ADAMP = Path(__file__).resolve().parents[3] / "adamp"
@@ -39,11 +41,53 @@ def test_there_are_bugs_for_both_paths_and_refactors():
     assert {plant.path for plant in PLANTS} == {"plain", "native"}
 
 
-def test_the_page_says_what_was_not_caught():
+def page_of(plant=None, noop=None):
     bug = {"name": "a bug", "path": "plain", "expected": "numerics", "layer": "", "findings": [], "is_right": False}
-    told = {"explanation": "", "sentence": "", "n_script_lines": 0}
-    noop = {"name": "a refactor", "seed": 1, "has_alarmed": True, "share": {"float64-x": 0.5, "float32-x": 2.0}}
-    page = render({"date": "", "versions": {}, "plants": [{**bug, **told}], "noops": [noop]})
+    told = {"explanation": "", "sentence": "", "n_script_lines": 0, "duration_s": 9.0}
+    run = {"name": "a refactor", "seed": 1, "has_alarmed": True, "share": {"float64-x": 0.5, "float32-x": 2.0}}
+    same = {"same code": {"n_pairs": 48, "n_simulated": 1000, "FAIL": 0.004, "mean_pairs": 4.0}}
+    return {
+        "date": "2026-01-02",
+        "code": ["abc"],
+        "machine": "2 x Z80",
+        "versions": {},
+        "plants": [{**bug, **told, **(plant or {})}],
+        "noops": [{**run, **(noop or {})}],
+        "cost": {"date": "2026-01-02", "code": "abc", "wall_s": 80.0, "cpu_s": 87.0, "load_1min": 0.1},
+        "simulated": {"digits": same},
+    }
+
+
+def test_the_page_says_what_was_not_caught():
+    page = render(page_of())
     assert "0 of 1 bugs tripped" in page
     assert "| a bug | **nothing** |" in page
     assert "1 alarms in 1 runs" in page
+    assert "| digits | same code | 48 | 1,000 | 0.4 % | 0 | 4.0 |" in page
+    assert "80 s, of which processors worked 87 s" in page
+
+
+def test_an_interrupted_self_test_goes_on_with_what_is_missing(tmp_path, monkeypatch):
+    began = []
+
+    def plants(names, seeds, _):
+        for name in names:
+            began.append(name)
+            yield Outcome(name, "plain", "adamp", "", seeds[0], 0, "", (), "", "", "a = 1\nb = 2\n", True, 1.0)
+
+    def refactors(runs, _):
+        for name, seed in runs:
+            began.append((name, seed))
+            yield NoopRun(name, seed, False, {"float64": 0.1, "float32": 0.2})
+
+    monkeypatch.setattr(selftest_results, "self_test", plants)
+    monkeypatch.setattr(selftest_results, "noop_runs", refactors)
+    kept, n_all = tmp_path / "build" / "kept.jsonl", len(PLANTS) + len(planned_runs(9))
+    assert selftest_results.collect(9, 0.0, print, kept) == n_all - 1
+    assert selftest_results.collect(9, 60.0, print, kept) == 0
+    assert len(began) == len(set(began)) == n_all
+    document = selftest_results.make_document(9, kept)
+    assert [plant["name"] for plant in document["plants"]] == [plant.name for plant in PLANTS]
+    assert {plant["n_script_lines"] for plant in document["plants"]} == {2}
+    assert len(document["noops"]) == len(planned_runs(9)) >= 9
+    assert document["simulated"]
