@@ -40,7 +40,7 @@ def running(url: str, study_id: int) -> Iterator[str]:
     try:
         yield process.stdout.readline().strip()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20) == ("", "")
+        assert process.communicate(timeout=90) == ("", "")
         assert process.returncode == 0
     finally:
         process.kill()
@@ -109,7 +109,7 @@ def test_a_page_of_another_host_is_not_answered(browser):
 
 def ended(url: str, *words: str) -> str:
     process = start(url, *words)
-    said, wrong = process.communicate(timeout=30)
+    said, wrong = process.communicate(timeout=90)
     assert (process.returncode, said) == (1, "")
     return wrong
 
@@ -132,7 +132,7 @@ def test_without_the_package_the_line_that_installs_it_is_given(finished, tmp_pa
         env=own,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 1
