@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, StorageState, sync_playwright
 
 from service.store.database import Database
 from tests.integration.api.support import ApiProcess
@@ -60,30 +60,42 @@ def server(module_ledger: tuple[str, Database]) -> Iterator[ApiProcess]:
 class Watched:
     """A page that notes what must not happen: errors, messages on the console, violations, foreign requests."""
 
-    def __init__(self, page: Page, origin: str) -> None:
+    def __init__(self, page: Page, origin: str, allowed: str = "") -> None:
         self.page, self.problems = page, list[str]()
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
-        page.on(
-            "console", lambda m: self.problems.append(f"console: {m.text}") if m.type in ("error", "warning") else None
-        )
+        page.on("console", lambda m: self._hear(m, allowed))
         page.on(
             "request", lambda r: None if r.url.startswith((origin, "data:", "blob:")) else self.problems.append(r.url)
         )
 
+    def _hear(self, message: ConsoleMessage, allowed: str) -> None:
+        if message.type in ("error", "warning") and not (allowed and allowed in message.text):
+            self.problems.append(f"console: {message.text}")
+
+
+@pytest.fixture(scope="module")
+def session(browser: Browser, server: ApiProcess) -> StorageState:
+    """The cookie of a browser that has signed in by a link."""
+    with browser.new_context(base_url=server.address) as context, server.client() as client:
+        context.request.get(client.login_link("/studies/new"))
+        return context.storage_state()
+
 
 @pytest.fixture
-def signed_in(browser: Browser, server: ApiProcess) -> Iterator[Callable[..., Page]]:
-    """Open a path, signed in; options are those of a browser context. Fails at the end where a page had a problem."""
+def signed_in(browser: Browser, server: ApiProcess, session: StorageState) -> Iterator[Callable[..., Page]]:
+    """Open a path, signed in; options are those of a browser context. Fails at the end where a page had a problem.
+
+    Messages on the console that hold the words `allowed` are none.
+    """
     contexts, watched = [], []
 
-    def open_page(path: str, **options: object) -> Page:
-        context = browser.new_context(base_url=server.address, viewport={"width": 1440, "height": 900}, **options)  # type: ignore[arg-type]
+    def open_page(path: str, *, allowed: str = "", **options: object) -> Page:
+        options = {"viewport": {"width": 1440, "height": 900}, "storage_state": session, **options}
+        context = browser.new_context(base_url=server.address, **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        watched.append(Watched(page, server.address))
-        with server.client() as client:
-            link = client.login_link(path)
-        page.goto(link)
+        watched.append(Watched(page, server.address, allowed))
+        page.goto(path)
         return page
 
     yield open_page
