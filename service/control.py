@@ -120,6 +120,20 @@ def retry(
     return again
 
 
+def why_not_retried(connection: Connection, study_id: StudyId, number: int) -> str | None:
+    """Why `retry` would refuse a trial, None where it would not; changes nothing. Raises NotFoundError."""
+    row = studies.get(connection, study_id)
+    records = trials.records(connection, study_id)
+    ended = store.failures_by_end(connection, study_id)
+    found = refusals(row.study, records, ended, has_failed=row.state == "FAILED")
+    try:
+        _refuse_retry(row)
+        _one_retried(records, found, number)
+    except ConflictError as error:
+        return str(error)
+    return too_many_failures(row.study, records, [number]) or None
+
+
 def _refuse_retry(row: StudyRow) -> None:
     if row.origin == "imported":
         raise ConflictError(f"study {row.id} was imported; its trials cannot run here")

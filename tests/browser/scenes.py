@@ -1,8 +1,9 @@
 """A ledger with something to see on every page: a finished study, one that runs, a worker, checks."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.client import Client
@@ -11,7 +12,7 @@ from service.reports import store_report
 from service.store.database import Database
 from service.store.leases import Claim, Finish
 from tests.browser.filling import fill
-from tests.integration.api.support import SMALL, claim, finish, invented, plan, register
+from tests.integration.api.support import SMALL, claim, finish, invented, plan, register, run
 from tests.unit.domain.check_cases import CheckVerdict, check, full_check, layered
 
 
@@ -53,6 +54,19 @@ def begin(ledger: Database, study_id: StudyId, n_finished: int, *endings: Finish
     running = claim(ledger)
     assert running is not None
     return running
+
+
+def complete(ledger: Database, study_id: StudyId, result: Callable[[Claim], Finish] = invented) -> StudyId:
+    """Run the study to its end, and make its report."""
+    run(ledger, study_id, result=result)
+    store_report(ledger, study_id)
+    return study_id
+
+
+def noisy(claimed: Claim) -> Finish:
+    """A result that depends on the replicate far more than on the optimizer, so that no verdict can be given."""
+    share = random.Random(f"{claimed.optimizer} {claimed.number // 9}").uniform(0.8, 1.25)
+    return replace(invented(claimed), value=0.1 * share, test_value=0.1 * share if claimed.phase == "confirm" else None)
 
 
 def finished(ledger: Database, name: str, *, n: int = 200, seed: int = 0) -> StudyId:

@@ -87,6 +87,7 @@ def _context(request: Request, ledger: Database, study_id: StudyId) -> dict[str,
         failures = failures_of(connection, study_id)
         shown = reports_of(request).show(connection, view.row)
     pairs = summaries(shown.report)
+    is_awaited = view.row.state == "FINISHED" and bool(view.row.study.compare) and not pairs
     return {
         "row": view.row,
         "view": view,
@@ -100,7 +101,14 @@ def _context(request: Request, ledger: Database, study_id: StudyId) -> dict[str,
         "more": _more_replicates(view.row, pairs),
         "phases": phase_totals(view),
         "cost": cost_of(view),
+        "is_over": is_settled(view.row) and not is_awaited,
+        "is_awaited": is_awaited,
     }
+
+
+def is_settled(row: StudyRow) -> bool:
+    """True where nothing more will happen by itself: the study has ended, and so have its trials."""
+    return row.is_finished and not row.counts["n_waiting"] and not row.counts["n_running"]
 
 
 def phase_totals(view: StudyView) -> list[PhaseTotal]:

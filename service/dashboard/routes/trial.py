@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from service import studies, trials
+from service import control, studies, trials
 from service.dashboard.charts.form import styles_of
 from service.dashboard.charts.from_trials import trial_curve
 from service.dashboard.context import Ledger, StudyPath, TrialPath
@@ -17,6 +17,7 @@ from service.dashboard.rendering import page, significant
 from service.domain.trial import StudyId
 from service.domain.trial_filter import parse_filter
 from service.store.dashboard_trials import page_of_trials
+from service.store.database import Database
 
 router = APIRouter(include_in_schema=False)
 _Metric = Annotated[str, Query(max_length=200)]
@@ -24,22 +25,34 @@ _Metric = Annotated[str, Query(max_length=200)]
 
 @router.get("/studies/{study_id}/trials/{number}")
 def show_trial(
-    request: Request,
-    ledger: Ledger,
-    study_id: StudyPath,
-    number: TrialPath,
-    metric: _Metric = "value",
+    request: Request, ledger: Ledger, study_id: StudyPath, number: TrialPath, metric: _Metric = "value"
 ) -> Response:
     """One trial in full."""
+    context = _context(ledger, study_id, number, metric)
+    return page(request, "trial.html", context, as_of=context["row"].revision)
+
+
+@router.get("/studies/{study_id}/trials/{number}/parts/trial")
+def show_part(
+    request: Request, ledger: Ledger, study_id: StudyPath, number: TrialPath, metric: _Metric = "value"
+) -> Response:
+    """The same without what surrounds it."""
+    context = _context(ledger, study_id, number, metric)
+    return page(request, "parts/trial.html", context, as_of=context["row"].revision)
+
+
+def _context(ledger: Database, study_id: int, number: int, metric: str) -> dict[str, Any]:
     with ledger.transaction() as connection:
         row = studies.get(connection, StudyId(study_id))
         trial = trials.show(connection, row.id, number)
         found = page_of_trials(
             connection, row.id, parse_filter(f"arm={trial['arm']} phase=search"), sort="value", limit=1
         )
+        is_failed = trial["state"] == "FAIL"
+        refusal = control.why_not_retried(connection, row.id, number) if is_failed else None
     best = found[0] if found and found[0]["value"] is not None else None
     metrics = ["value", *sorted({name for entry in trial["measurements"] for name in entry["metrics"]})]
-    context = {
+    return {
         "row": row,
         "trial": trial,
         "style": styles_of(row.study)[trial["arm"]],
@@ -48,8 +61,9 @@ def show_trial(
         "metrics": metrics,
         "metric": metric if metric in metrics else "value",
         "log": next((attempt for attempt in reversed(trial["attempts"]) if attempt["log_tail"]), None),
+        "refusal": refusal,
+        "is_over": trial["state"] not in ("WAITING", "RUNNING"),
     }
-    return page(request, "trial.html", context, as_of=row.revision)
 
 
 def differences(params: Mapping[str, Any], best: Mapping[str, Any]) -> list[tuple[str, Any, Any, str]]:

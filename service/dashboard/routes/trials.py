@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.responses import Response
 
 from service import studies
@@ -44,6 +44,13 @@ SHOWN = ("replicate", "phase", "state", "value", "params", "duration_s")
 _Filter = Annotated[str, Query(max_length=500)]
 _Sort = Annotated[str, Query(pattern="^-?(number|value|test_value|duration_s|n_steps|replicate)$")]
 _After = Annotated[str, Query(max_length=60, pattern=r"^([-+.e0-9]*:\d{1,10})?$")]
+
+
+@router.get("/studies/{study_id}/trials")
+def lead_to_table(request: Request, study_id: StudyPath) -> Response:
+    """The table is a section of the study's page; filter, sort and columns stay."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"/studies/{study_id}{query}#trials", 303)
 
 
 @router.get("/studies/{study_id}/parts/trials")

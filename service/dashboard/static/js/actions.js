@@ -7,9 +7,10 @@ import {reload} from "./parts.js";
 
 async function act(button) {
   const {action, method = "POST", body, confirm, confirmText, word, verb, then, done, wordParameter} = button.dataset;
+  if (button.ariaDisabled === "true") return;
   const isMeant = !confirm || (await confirmed({title: confirm, text: confirmText, verb, word}));
   if (!isMeant) return;
-  button.disabled = true;
+  button.ariaDisabled = "true";  // a disabled button would lose the focus
   try {
     const url = wordParameter ? `${action}?${wordParameter}=${encodeURIComponent(word)}` : action;
     const response = await request(url, {method, body});
@@ -22,8 +23,9 @@ async function act(button) {
     reload();
   } catch (error) {
     toast(error.message, "bad");
+    if (error.status === 409) reload();  // the page is behind: it shows what is so now
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
 
@@ -43,12 +45,5 @@ export function install() {
     const button = event.target.closest("button");
     if (button?.dataset.action !== undefined) void act(button);
     else if (button?.dataset.copy !== undefined || button?.dataset.copyFrom) void copy(button);
-  });
-  document.addEventListener("keydown", (event) => {
-    const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
-    if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey) {
-      const search = document.getElementById("search");
-      if (search) { event.preventDefault(); search.focus(); }
-    }
   });
 }

@@ -16,13 +16,14 @@ const KINDS = {
   bars: [drawBars, isEmptyBars], parallel: [drawParallel, isEmptyParallel],
 };
 const SLOW_MS = 300;
+const REST = 10;  // a chart is loaded anew after ten times what its last load took, so that a large study is not read all the time
 const charts = new Map();
 
 class Chart {
   constructor(figure) {
     this.figure = figure;
     this.data = this.drawing = this.instance = this.at = null;
-    this.width = this.asked = 0;
+    this.width = this.asked = this.waiting = this.restUntil = 0;
     this.box = build(figure, [
       {name: "Table", isToggle: true, act: () => this.toggle()},
       {name: "CSV", act: () => saveCSV(figure, this.data.table)},
@@ -30,11 +31,18 @@ class Chart {
       {name: "PNG", act: () => void savePNG(figure, this.canvas())},
       {name: "Copy link", act: () => void copyLink(figure)},
     ]);
-    figure.addEventListener("refresh", () => { if (this.data) void this.load(); });
+    figure.addEventListener("refresh", () => this.refresh());
+  }
+
+  refresh() {
+    if (!this.data || this.waiting) return;
+    const rest = this.restUntil - performance.now();
+    this.waiting = setTimeout(() => { this.waiting = 0; if (this.figure.isConnected) void this.load(); }, Math.max(0, rest));
   }
 
   async load() {
     const asked = ++this.asked;
+    const began = performance.now();
     const slow = setTimeout(() => this.figure.setAttribute("aria-busy", "true"), SLOW_MS);
     try {
       const data = await getJSON(this.figure.dataset.chart);
@@ -47,6 +55,7 @@ class Chart {
       if (asked === this.asked) this.keep(error);
     } finally {
       clearTimeout(slow);
+      this.restUntil = performance.now() + REST * (performance.now() - began);
       if (asked === this.asked) this.figure.removeAttribute("aria-busy");
     }
   }

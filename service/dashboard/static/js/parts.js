@@ -2,6 +2,7 @@
 // A part whose reload fails keeps what it shows and says since when.
 
 import {getText} from "./http.js";
+import {keep} from "./keep.js";
 
 const SLOW_MS = 300;
 const seen = new WeakSet();
@@ -33,13 +34,14 @@ export function loadAll() {
   }
 }
 
-export async function load(part) {
-  if (part.dataset.busy) { part.dataset.again = "1"; return; }
+// `isNews` says that nobody asked for it: what a reader has typed stays.
+export async function load(part, isNews = false) {
+  if (part.dataset.busy) { part.dataset.again = isNews && part.dataset.again !== "asked" ? "news" : "asked"; return; }
   part.dataset.busy = "1";
   const slow = setTimeout(() => part.setAttribute("aria-busy", "true"), SLOW_MS);
   try {
     const {text} = await getText(part.dataset.part);
-    replace(part, text);
+    replace(part, text, isNews);
     part.dataset.loadedAt = new Date().toISOString();
     part.removeAttribute("data-stale");
   } catch (error) {
@@ -49,20 +51,21 @@ export async function load(part) {
     part.removeAttribute("aria-busy");
     delete part.dataset.busy;
   }
-  if (part.dataset.again) { delete part.dataset.again; await load(part); }
+  const {again} = part.dataset;
+  if (again) { delete part.dataset.again; await load(part, again === "news"); }
 }
 
 // Charts that are still wanted stay where they are, so that they can move to their new data instead of flashing.
-function replace(part, text) {
+function replace(part, text, isNews) {
   const next = document.createElement("template");
   next.innerHTML = text;
-  const focused = document.activeElement?.id;
+  const restore = keep(part, next.content, isNews);
   for (const figure of next.content.querySelectorAll("figure[data-chart]")) {
     const old = part.querySelector(`figure[data-chart="${CSS.escape(figure.dataset.chart)}"]`);
     if (old) { figure.replaceWith(old); old.dispatchEvent(new CustomEvent("refresh")); }
   }
   part.replaceChildren(next.content);
-  if (focused && !document.activeElement?.id) document.getElementById(focused)?.focus({preventScroll: true});
+  restore();
   watch(part);
   document.dispatchEvent(new CustomEvent("part", {detail: part}));
 }
@@ -87,6 +90,6 @@ function stale(part, error) {
 
 export function reload(selector = "[data-part]") {
   for (const part of document.querySelectorAll(selector)) {
-    if (seen.has(part) && part.dataset.live !== "no") void load(part);
+    if (seen.has(part) && part.dataset.live !== "no") void load(part, true);
   }
 }
