@@ -148,8 +148,14 @@ function fromDocument(given) {
 }
 
 // --- problems and cost
+// By its help, where it has one, and by what is wrong with it.
+function describe(input, id = "") {
+  input.dataset.help ??= input.getAttribute("aria-describedby") ?? "";
+  const ids = `${input.dataset.help} ${id}`.trim();
+  if (ids) input.setAttribute("aria-describedby", ids); else input.removeAttribute("aria-describedby");
+}
 function showProblems(error) {
-  for (const input of form.querySelectorAll("[aria-invalid]")) { input.removeAttribute("aria-invalid"); input.removeAttribute("aria-describedby"); }
+  for (const input of form.querySelectorAll("[aria-invalid]")) { input.removeAttribute("aria-invalid"); describe(input); }
   problems.hidden = !error;
   if (!error) return;
   const list = element("ul");
@@ -159,7 +165,7 @@ function showProblems(error) {
     const item = element("li", {id: `problem-${i}`});
     if (input) {
       input.setAttribute("aria-invalid", "true");
-      input.setAttribute("aria-describedby", item.id);
+      describe(input, item.id);
       item.append(element("a", {href: `#${input.id}`, textContent: field}), `: ${message}`);
     } else item.append(`${field}: ${message}`);
     list.append(item);
@@ -194,6 +200,7 @@ async function ask() {
     if (mine === asking) { showCost(answer); showProblems(null); }
   } catch (error) {
     if (mine !== asking) return;
+    if (!problems.hidden && error instanceof Refused) showProblems(error);
     const said = error instanceof Refused && error.problems.length ? error.problems.map(({field, message}) => `${field}: ${message}`).slice(0, 3).join("; ") : error.message;
     cost.replaceChildren(element("p", {className: "muted", textContent: `Not known yet: ${said}`}));
   }
