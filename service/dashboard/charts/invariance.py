@@ -9,7 +9,7 @@ from service.dashboard.charts.form import Styles, axis, by_arm, chart, points, s
 
 METRICS = {
     "weight_norm": ("weight norm", "log", "median of |w|"),
-    "effective_lr": ("effective learning rate", "log", "median of lr / |w|^2"),
+    "effective_lr": ("effective learning rate", "log", "median of lr / |w|²"),
     "channel_cos": ("|cos(gradient, weight)|, channels", "log", "median of the largest cosine over a layer's channels"),
     "layer_cos": ("|cos(gradient, weight)|, whole layer", "log", "median of the whole layer's cosine"),
     "projection_rate": ("share of projected steps", "linear", "mean"),
@@ -82,7 +82,7 @@ def invariance(rows: Sequence[Mapping[str, Any]], styles: Styles, name: str, n: 
         f"{name}: {label}",
         f"{estimator[0].upper()}{estimator[1:]} over {over}{_when(metric)}. Source: measurements in the ledger.",
         x=axis("step", whole=True),
-        y=axis(label, scale),
+        y=axis(label, scale, **({"min": 0, "max": 1} if metric == "projection_rate" else {})),
         series=drawn,
         marks=_bounds(rows, metric),
         empty=_why_empty(metric),

@@ -2,7 +2,8 @@
 
 import {axisOption, between, frame, legend, MARKS, scaleOf, sig, SMALL, textWidth, tooltip} from "./look.js";
 
-const ROW_PX = 46;
+const ROW_PX = {wide: 46, narrow: 62};
+const LINE_PX = 16;
 
 export const isEmptyIntervals = (data) => !data.series.some((entry) => Number.isFinite(entry.interval[0]));
 
@@ -10,10 +11,11 @@ export const isEmptyIntervals = (data) => !data.series.some((entry) => Number.is
 export function drawIntervals(data, look, width) {
   const rows = data.series.filter((entry) => Number.isFinite(entry.interval[0]));
   const marks = data.marks.map((mark) => mark.at);
-  const x = scaleOf(data.x, [...rows.flatMap((entry) => entry.interval), ...(data.zone ?? []), ...marks].filter(Number.isFinite), {isNarrow: width < 480});
-  const label = (entry) => `${entry.label}: ${sig(entry.interval[0], 3)} %${between(entry.interval[1], entry.interval[2], " %", 3)}`;
+  const isNarrow = width < 480;
+  const x = scaleOf(data.x, [...rows.flatMap((entry) => entry.interval), ...(data.zone ?? []), ...marks].filter(Number.isFinite), {isNarrow});
+  const label = (entry) => `${entry.label}${isNarrow ? "\n" : ": "}${sig(entry.interval[0], 3)} %${between(entry.interval[1], entry.interval[2], " %", 3)}`;
   return {
-    height: rows.length * ROW_PX + 70,
+    height: rows.length * (isNarrow ? ROW_PX.narrow : ROW_PX.wide) + 70,
     option: {
       ...frame(data, look),
       grid: {left: 16, right: 16, top: 12, bottom: 46},
@@ -34,8 +36,10 @@ export function drawIntervals(data, look, width) {
 }
 
 function interval(entry, params, api, look, label) {
-  const [middle, low, high] = entry.interval.map((at) => api.coord([at ?? entry.interval[0], params.dataIndex + 0.72])[0]);
-  const y = api.coord([0, params.dataIndex + 0.72])[1];
+  const [middle, low, high] = entry.interval.map((at) => api.coord([at ?? entry.interval[0], params.dataIndex + 0.78])[0]);
+  const y = api.coord([0, params.dataIndex + 0.78])[1];
+  const text = label(entry);
+  const above = 18 + (text.split("\n").length * LINE_PX) / 2;
   const stroke = {stroke: entry.colour, lineWidth: 3, fill: null};
   const bar = (x1, y1, x2, y2) => ({type: "line", shape: {x1, y1, x2, y2}, style: stroke});
   return {
@@ -43,7 +47,7 @@ function interval(entry, params, api, look, label) {
     children: [
       bar(low, y, high, y), bar(low, y - 6, low, y + 6), bar(high, y - 6, high, y + 6),
       {type: "text", style: {text: MARKS[entry.marker] ?? "●", x: middle, y, fill: entry.colour, stroke: look.ground, lineWidth: 3, font: `18px ${look.font}`, align: "center", verticalAlign: "middle"}},
-      {type: "text", style: {text: label(entry), x: params.coordSys.x, y: y - 26, fill: look.ink, stroke: look.ground, lineWidth: 3, font: `${SMALL}px ${look.font}`, width: params.coordSys.width, overflow: "truncate", verticalAlign: "middle"}},
+      {type: "text", style: {text, x: params.coordSys.x, y: y - above, lineHeight: LINE_PX, fill: look.ink, stroke: look.ground, lineWidth: 3, font: `${SMALL}px ${look.font}`, width: params.coordSys.width, overflow: "truncate", verticalAlign: "middle"}},
     ],
   };
 }

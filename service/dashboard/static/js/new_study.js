@@ -194,9 +194,10 @@ function showCost(answer) {
 
 async function ask() {
   const mine = ++asking;
-  if (!form.querySelector('[data-field="name"]').value.trim()) return;
+  const document_ = toDocument();
+  document_.name ||= "unnamed"; // its cost does not depend on its name
   try {
-    const answer = await (await request("/api/v1/studies?validate_only=true", {method: "POST", body: toDocument()})).json();
+    const answer = await (await request("/api/v1/studies?validate_only=true", {method: "POST", body: document_})).json();
     if (mine === asking) { showCost(answer); showProblems(null); }
   } catch (error) {
     if (mine !== asking) return;
