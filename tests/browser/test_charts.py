@@ -88,6 +88,14 @@ def test_a_chart_is_a_table_a_file_and_a_picture(signed_in, study):
     expect(figure.get_by_role("table")).to_have_count(0)
 
 
+def test_a_link_to_a_section_shows_it_when_the_parts_above_have_grown(signed_in, study):
+    page = signed_in(f"/studies/{study}?phase=search#curves")
+    expect(page.locator("#chart-curves[data-drawn]")).to_be_in_viewport()
+    page = signed_in(f"/studies/{study}?filter=state%3Dcomplete&sort=value#trials")
+    expect(page.locator("#trials h2")).to_be_in_viewport()
+    expect(page.locator("#trials tbody tr").first).to_be_in_viewport()
+
+
 def test_the_slider_moves_by_keyboard_says_its_values_and_is_in_the_address(signed_in, study):
     page = signed_in(f"/studies/{study}?at=3#budget")
     chart(page, "expected-best")

@@ -137,14 +137,15 @@ function find(root) {
   }
 }
 
-// A copied link names a chart that stands in a part which is not there yet.
+// A copied link names a chart that stands in a part which is not there yet, or a section that the parts above push down.
 function seek() {
-  if (!location.hash.startsWith("#chart-")) return;
-  const go = () => document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  const id = location.hash.slice(1);
+  if (!id) return;
+  const go = () => document.getElementById(id)?.scrollIntoView();
   const stop = new AbortController();
   for (const name of ["part", "drawn"]) document.addEventListener(name, go, {signal: stop.signal});
   for (const name of ["wheel", "keydown", "pointerdown", "touchstart"]) addEventListener(name, () => stop.abort(), {once: true, signal: stop.signal, passive: true});
-  loadAll();
+  if (!document.getElementById(id)) loadAll();
   go();
 }
 
