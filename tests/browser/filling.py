@@ -31,8 +31,8 @@ _TRIALS = """
         FROM cells c JOIN arms a ON a.id = c.arm_id CROSS JOIN generate_series(0, {n_cell} - 1) i
         WHERE c.study_id = :study_id
     ), drawn AS (
-        SELECT *, CASE phase WHEN 'search' THEN i WHEN 'select' THEN (i - {n_search}) % 5 ELSE 0 END AS config,
-               CASE phase WHEN 'search' THEN 0 WHEN 'select' THEN (i - {n_search}) / 5
+        SELECT *, CASE phase WHEN 'search' THEN i WHEN 'select' THEN (i - {n_search}) % {n_top} ELSE 0 END AS config,
+               CASE phase WHEN 'search' THEN 0 WHEN 'select' THEN (i - {n_search}) / {n_top}
                     ELSE i - {n_search} - {n_select} END AS seed_index
         FROM place
     ), params AS (
@@ -97,8 +97,13 @@ _COUNTERS = """
 
 
 def fill(connection: Connection, n_per_arm: int, *, name: str = "filled", seed: int = 0) -> StudyId:
-    """Add the study; its arms have `n_per_arm` trials each, 30 of a cell in select and confirm."""
+    """Add the study; its arms have `n_per_arm` trials each, at least 100; 30 of a cell in select and confirm.
+
+    Where a cell has fewer than 30 in all, 10 are.
+    """
     n_cell = n_per_arm // REPLICATES
+    top, seeds, confirm = (5, 5, 5) if n_cell >= 30 else (2, 3, 4)
+    n_search = n_cell - top * seeds - confirm
     space = {"lr": log(1e-4, 1e-1), "weight_decay": log(1e-4, 1.0)}
     projected = {**space, "delta": log(1e-2, 1.0), "wd_ratio": log(1e-2, 1.0)}
     study = Study(
@@ -110,7 +115,10 @@ def fill(connection: Connection, n_per_arm: int, *, name: str = "filled", seed: 
         ),
         compare=(("sgdw", "sgdp"), ("adamw", "adamp")),
         options={"epochs": N_EPOCHS},
-        search=SearchPlan(trials=n_cell - 30, pruner="median"),
+        search=SearchPlan(trials=n_search, pruner="median"),
+        select_top=top,
+        select_seeds=seeds,
+        confirm_seeds=confirm,
         replicates=REPLICATES,
         seed=seed,
     )
@@ -123,7 +131,13 @@ def fill(connection: Connection, n_per_arm: int, *, name: str = "filled", seed: 
         for what, salt in (("lr", "''"), ("wd", "''"), ("delta", "''"), ("ratio", "''"))
     }
     draws |= {f"u_{what}": _U.format(f"name, '/', number, '/{what}'") for what in ("noise", "fate")}
-    sizes = {"n_search": n_cell - 30, "n_select": 25, "n_cell": n_cell, "n_arms": len(OPTIMIZERS)}
+    sizes = {
+        "n_search": n_search,
+        "n_select": top * seeds,
+        "n_top": top,
+        "n_cell": n_cell,
+        "n_arms": len(OPTIMIZERS),
+    }
     connection.execute(text(_TRIALS.format(**sizes, **draws)), {"study_id": study_id})
     connection.execute(text(_ATTEMPTS), {"study_id": study_id})
     arguments = {"study_id": study_id, "n_epochs": N_EPOCHS, "layers": list(LAYERS)}
