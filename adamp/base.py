@@ -3,7 +3,6 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from operator import is_
 from typing import Any, ClassVar, overload
 
 import torch
@@ -18,6 +17,7 @@ from adamp.dispatch import choose_path
 from adamp.functional import arithmetic_dtype
 from adamp.hooks import with_hooks_when_heard
 from adamp.native import Columns, Hyper, Plan
+from adamp.repetition import Answer, Repetition, Stepped, interpreter
 
 _Work = tuple[list[Tensor], list[Tensor]]  # parameters and their gradients
 
@@ -39,11 +39,11 @@ class TangentOptimizer(Optimizer):
     # needed, and what they hold has no influence on results.
     _plans: dict[tuple[int, str, bool | None], Plan | None]
 
-    # The state's dicts as they were when every group's plan had noted its tensors; None while one has not.
-    _noted: list[dict[str, Any]] | None
+    # The last step, if it was native throughout and can be repeated.
+    _last: Repetition | None
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
-        self._records, self._plans, self._noted = {}, {}, None
+        self._records, self._plans, self._last = {}, {}, None
         given = {name: value for name, value in defaults.items() if not is_missing(value)}
         check_hyperparameters(type(self).__name__, given)
         super().__init__(params, defaults)
@@ -51,7 +51,7 @@ class TangentOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.setdefault("_records", {})
-        self._plans, self._noted = {}, None
+        self._plans, self._last = {}, None
         for group in self.param_groups:
             for name in self.hyperparameters:
                 group.setdefault(name, self.defaults.get(name, EXECUTION.get(name)))
@@ -68,7 +68,7 @@ class TangentOptimizer(Optimizer):
             check_names(name, param_group, self.hyperparameters)
             check_hyperparameters(name, {**self.defaults, **param_group})
         super().add_param_group(param_group)
-        self._noted = None
+        self._last = None
         try:
             check_parameters(name, param_group["params"], param_group.get("channel_dim"))
             for device in {param.device.type for param in param_group["params"]}:
@@ -108,10 +108,9 @@ class TangentOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        work = [_with_gradients(group["params"]) for group in self.param_groups]
-        if not self._repeat(work):
+        if not self._repeat():
             with torch.no_grad():
-                self._step_anew(work)
+                self._step_anew([_with_gradients(group["params"]) for group in self.param_groups])
         return loss
 
     def diagnostics(self) -> dict[tuple[int, int], ParameterDiagnostics]:
@@ -152,33 +151,40 @@ class TangentOptimizer(Optimizer):
     ) -> None:
         """Update `params`, all of `group`, in plain torch."""
 
-    def _repeat(self, work: list[_Work]) -> bool:
+    def _repeat(self) -> bool:
         """Step natively what the last step did, if all that its tables rest on still holds; else change nothing."""
-        if self._noted is None or torch.compiler.is_compiling():
+        last = self._last
+        if last is None or torch.compiler.is_compiling():
             return False
-        # By identity: to look up each parameter would hash it, which takes longer than all else here.
-        if len(self._noted) != len(self.state) or not all(map(is_, self.state.values(), self._noted)):
+        if not last.is_fixed and not self._read_settings(last):
             return False
-        steps = []
-        for index, (group, (params, grads)) in enumerate(zip(self.param_groups, work, strict=True)):
-            if not params:
-                continue
-            plan = self._plans.get((index, "cpu", group["fused"]))
-            if plan is None or not plan.repeats(params, grads, self._state_keys(group), group.get("channel_dim")):
-                return False
-            steps.append((plan, params, group))
-        for plan, params, group in steps:
-            plan.repeat(params, self._read_hyper(group))
-        return True
+        answer = last.step(self.param_groups, self.state)
+        if answer == Answer.OTHER_SETTINGS and self._read_settings(last):
+            answer = last.step(self.param_groups, self.state)
+        return answer == Answer.STEPPED
+
+    def _read_settings(self, last: Repetition) -> bool:
+        """Let `last` step with the present hyperparameters; False if it cannot."""
+        rules = [self._rule(group) for group in self.param_groups]
+        hypers = [self._read_hyper(group) for group in self.param_groups]
+        return rules == last.rules and last.take_settings(self.param_groups, hypers)
+
+    def _rule(self, group: dict[str, Any]) -> tuple[object, ...]:
+        """What a group's table rests on besides its tensors."""
+        return group["fused"], group.get("channel_dim"), self._state_keys(group)
 
     def _note(self, work: list[_Work]) -> None:
         """Let the next step repeat this one, where it was native."""
+        self._last, steps = None, list[Stepped]()
         for index, (group, (params, _)) in enumerate(zip(self.param_groups, work, strict=True)):
-            plan = self._plans.get((index, "cpu", group["fused"]))
-            if plan is not None and params:
-                keys = self._state_keys(group)
-                plan.remember(params, [self.state[p] for p in params] if keys else [], keys, group.get("channel_dim"))
-        self._noted = list(self.state.values())
+            plan = self._plans.get((index, "cpu", group["fused"])) if params else None
+            if params and (plan is None or len(plan.rows) < len(params)):
+                return
+            steps.append(Stepped(group, plan, self._read_hyper(group), self._rule(group)))
+        are_dicts = all(isinstance(entries, dict) for entries in self.state.values())
+        if are_dicts and any(step.plan for step in steps) and (known := interpreter()):
+            last = Repetition(steps, self.state, self.hyperparameters, known)
+            self._last = last if last.holds else None
 
     def _step_anew(self, work: list[_Work]) -> None:
         for params, grads in work:

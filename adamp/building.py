@@ -114,7 +114,7 @@ def _cache_folder() -> Path:
 def _compile_and_link(command: list[str], extra_flags: tuple[str, ...], folder: Path) -> Path:
     units: list[tuple[str, str, tuple[str, ...]]] = [
         ("step.c", "step", ()),
-        ("addresses.c", "addresses", ()),
+        ("repetition.c", "repetition", ()),
         ("kernels.c", "generic", ()),
     ]
     if platform.machine().lower() in ("x86_64", "amd64"):

@@ -4,7 +4,7 @@ import ctypes
 import platform
 import weakref
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ctypes import POINTER, c_double, c_int, c_int32, c_int64, c_void_p
 from functools import cache
 from itertools import chain
@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from adamp import building
-from adamp.addresses import Addresses
 from adamp.diagnostics import StepRecord
 from adamp.functional import arithmetic_dtype
 from adamp.layouts import MemoryOrder, is_same_layout, memory_order
 from adamp.projection import can_be_projected
 
-_ABI = 2
+_ABI = 3
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _INSTRUCTION_SETS = {"AVX2": 1, "AVX512": 2}
 _PLAIN_TYPES = (Tensor, torch.nn.Parameter)
@@ -118,50 +117,32 @@ def describe() -> str:
 class Plan:
     """The table of one parameter group, kept between its steps.
 
-    Whether it still holds is seen from lists that `map` fills in C: a small model's step is mostly Python.
+    Whether it still holds is seen from lists that `map` fills in C; `Repetition` sees it in one call where it can.
+
+    Attributes:
+        path: The library.
+        context: Its memory for the group.
+        rows: One per parameter that was stepped natively, in their order.
     """
 
     def __init__(self) -> None:
         found = library()
         if isinstance(found, str):
             raise RuntimeError(found)
-        self._library = found
-        self._context = found.adamp_context_new()
-        weakref.finalize(self, found.adamp_context_free, self._context)
+        self._library, self.path = found, found._name
+        self.context = found.adamp_context_new()
+        weakref.finalize(self, found.adamp_context_free, self.context)
         self._seen: tuple[object, ...] = ()
         self._taken: list[int] = []
         self._records: list[StepRecord] = []
         self._dtypes: list[torch.dtype] = []
         self._strides: list[tuple[int, ...]] = []
-        self._rows: Any = (_Row * 0)()
-        self._addresses: Addresses | None = None
-        self._rule: tuple[object, ...] = ()
+        self.rows: Any = (_Row * 0)()
 
     @property
     def n_bytes(self) -> int:
         """Memory that is kept for this group between steps, besides Python's objects."""
-        tables = ctypes.sizeof(self._rows) + (self._addresses.n_bytes if self._addresses else 0)
-        return int(self._library.adamp_context_bytes(self._context)) + tables
-
-    def remember(
-        self, params: list[Tensor], states: list[dict[str, Any]], keys: Sequence[str], channel_dim: int | None
-    ) -> None:
-        """Note, after `step` took all of `params`, where they lie, so that `repeats` can tell a step of the same."""
-        if len(self._rows) == len(params) and (self._addresses is None or self._rule != (keys, channel_dim)):
-            self._rule = (keys, channel_dim)
-            self._addresses = Addresses(self._library._name, self._rows, params, states, keys)
-
-    def repeats(self, params: list[Tensor], grads: list[Tensor], keys: Sequence[str], channel_dim: int | None) -> bool:
-        """Whether this step is of the same tensors as the last one; then `repeat` may follow."""
-        return (
-            self._addresses is not None
-            and self._rule == (keys, channel_dim)
-            and self._addresses.still_hold(params, grads)
-        )
-
-    def repeat(self, params: list[Tensor], hyper: Hyper) -> None:
-        """Step once more what `repeats` was just asked about."""
-        self._run(params, None, hyper)
+        return int(self._library.adamp_context_bytes(self.context)) + ctypes.sizeof(self.rows)
 
     def step(
         self,
@@ -205,14 +186,11 @@ class Plan:
         n = len(params)
         columns = [list(map(_POINTER_OF, column)) or [0] * n for column in (params, grads, *state)]
         pointers = array("Q", chain.from_iterable(columns))
-        self._run(params, pointers.buffer_info()[0], hyper)
-
-    def _run(self, params: list[Tensor], pointers: int | None, hyper: Hyper) -> None:
         status = self._library.adamp_step(
-            self._context,
-            self._rows,
-            len(params),
-            pointers,
+            self.context,
+            self.rows,
+            n,
+            pointers.buffer_info()[0],
             hyper,
             torch.get_num_threads(),
             instruction_set(),
@@ -239,8 +217,8 @@ class Plan:
         taken = [params[i] for i in self._taken]
         self._records = [record_of(param) for param in taken]
         self._dtypes, self._strides = [p.dtype for p in taken], [p.stride() for p in taken]
-        self._rows, self._addresses = (_Row * len(taken))(), None
-        for row, param, record in zip(self._rows, taken, self._records, strict=True):
+        self.rows = (_Row * len(taken))()
+        for row, param, record in zip(self.rows, taken, self._records, strict=True):
             _describe(row, param, record, channel_dim)
 
 

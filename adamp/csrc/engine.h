@@ -113,6 +113,15 @@ struct kernels {
 
 extern const struct kernels adamp_kernels_generic, adamp_kernels_avx2, adamp_kernels_avx512;
 
+/* GOMP_parallel: libgomp's entry point, which libomp has too. Found at run time, so that this library neither needs
+ * OpenMP to be built nor starts a second pool beside torch's. */
+typedef void parallel_function(void (*body)(void *), void *data, unsigned n_threads, unsigned flags);
+
+struct context;
+
+EXPORT int adamp_step(struct context *c, struct tensor *tensors, int64_t n, void *const *pointers,
+                      const struct hyper *hyper, int n_threads, int isa, parallel_function *parallel);
+
 /* Written so that a NaN norm stays NaN. */
 static inline double at_least(double norm, double eps) { return norm < eps ? eps : norm; }
 

@@ -10,13 +10,9 @@
 #include <xmmintrin.h>
 #endif
 
-enum { ABI = 2, MAX_THREADS = 256, WORTH_THREADS = 1 << 16 };
+enum { ABI = 3, MAX_THREADS = 256, WORTH_THREADS = 1 << 16 };
 
 enum { ISA_GENERIC = 0, ISA_AVX2 = 1, ISA_AVX512 = 2 };
-
-/* GOMP_parallel: libgomp's entry point, which libomp has too. Found at run time, so that this library neither needs
- * OpenMP to be built nor starts a second pool beside torch's. */
-typedef void parallel_function(void (*body)(void *), void *data, unsigned n_threads, unsigned flags);
 
 /* Memory that one optimizer's group keeps between steps. */
 struct context {
@@ -495,7 +491,7 @@ EXPORT int64_t adamp_context_bytes(const struct context *c)
 }
 
 /* Step all tensors once. `pointers` holds n weights, n gradients, n first moments, n second moments and n step counts; it
- * is NULL where adamp_revisit has just noted them.
+ * is NULL where adamp_repeat knows that they lie as before.
  * Returns 0, or -1 if memory ran out before anything but the step counts was changed. */
 EXPORT int adamp_step(struct context *c, struct tensor *tensors, int64_t n, void *const *pointers,
                       const struct hyper *hyper, int n_threads, int isa, parallel_function *parallel)

@@ -44,7 +44,7 @@ def drive(optimizer: type, hyper: dict, dtype: torch.dtype, layout: str) -> None
             if t == 3:
                 param.grad.fill_(float("nan"))
         for plan in subject._plans.values():
-            for row in plan._rows:
+            for row in plan.rows:
                 row.guess, row.cooldown = t % 3, 0
         subject.step()
 

@@ -50,7 +50,7 @@ class Run:
             self.param.grad = gradient(kind, weight, generator).to(dtype)
             if guess and t:
                 (plan,) = self.subject._plans.values()
-                plan._rows[0].guess, plan._rows[0].cooldown = guess(t), 0
+                plan.rows[0].guess, plan.rows[0].cooldown = guess(t), 0
             self.subject.step()
             self.decisions.append(self.subject.diagnostics()[0, 0].decision)
 
@@ -210,7 +210,7 @@ def test_strange_gradients_do_what_they_do_in_plain_torch(optimizer, hyper, valu
             if t == 1:
                 param.grad[7, 9] = value
                 if fused:
-                    next(iter(subject._plans.values()))._rows[0].guess = guess
+                    next(iter(subject._plans.values())).rows[0].guess = guess
             subject.step()
         results.append((param.detach(), subject.diagnostics()[0, 0]))
     (plain, told), (fast, told_fast) = results

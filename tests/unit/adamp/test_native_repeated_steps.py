@@ -1,10 +1,18 @@
 """A step of the same tensors as the last one is recognised; one of others never passes for it."""
 
+import copy
+import pickle
+import sys
+import threading
+import time
+import weakref
+
 import pytest
 import torch
 from torch.profiler import profile
 
-from adamp import SGDP, SGDW, AdamP, addresses, native
+from adamp import SGDP, SGDW, AdamP, base, native
+from tests.unit.adamp.repeated import give_gradients, parameters, repeats
 
 pytestmark = pytest.mark.skipif(native.why_not() is not None, reason="no native step")
 
@@ -17,164 +25,129 @@ OPTIMIZERS = [
 every_optimizer = pytest.mark.parametrize(("optimizer", "hyper"), OPTIMIZERS, ids=str)
 
 
-def parameters(dtype=torch.float32):
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(6, 4), (6,), (), (0, 3), (1, 3, 2, 2)]
-    return [torch.nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in shapes]
-
-
-def give_gradients(params, seed):
-    generator = torch.Generator().manual_seed(seed)
-    for param in params:
-        param.grad = torch.randn(param.shape, generator=generator).to(param.dtype)
-
-
-def is_recognised(optimizer):
-    work = [([p for p in g["params"] if p.grad is not None],) for g in optimizer.param_groups]
-    if optimizer._noted is None:
-        return False
-    return all(
-        optimizer._plans[i, "cpu", group["fused"]].repeats(
-            params, [p.grad for p in params], optimizer._state_keys(group), group.get("channel_dim")
-        )
-        for i, (group, (params,)) in enumerate(zip(optimizer.param_groups, work, strict=True))
-        if params
-    )
-
-
-@pytest.fixture(params=[True, False], ids=["recognised", "never recognised"])
-def told(request, monkeypatch):
-    """With False, as on a torch without DLPack's exchange table."""
-    if not request.param:
-        monkeypatch.setattr(addresses, "interpreter", lambda: None)
-    return request.param
-
-
 @every_optimizer
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_the_second_step_is_recognised_and_equals_one_that_is_not(optimizer, hyper, dtype, monkeypatch):
     twins = []
-    for interpreter in (addresses.interpreter(), None):
-        monkeypatch.setattr(addresses, "interpreter", lambda found=interpreter: found)
+    for interpreter in (base.interpreter(), None):
+        monkeypatch.setattr(base, "interpreter", lambda found=interpreter: found)
         params = parameters(dtype)
         subject = optimizer(params, **hyper)
         for seed in range(4):
             give_gradients(params, seed)
-            if seed:
-                assert is_recognised(subject) == (interpreter is not None)
-            subject.step()
-        twins.append(params)
+            assert repeats(subject) == (seed > 0 and interpreter is not None)
+        twins.append([*params, *(value for state in subject.state.values() for value in state.values())])
     for a, b in zip(*twins, strict=True):
         assert torch.equal(a, b)
 
 
-def replace_state_dict(subject, param):
-    subject.state[param] = {key: value.clone() * 2 for key, value in subject.state[param].items()}
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_a_copy_between_two_steps_steps_its_own_tensors(copied):
+    params = parameters()
+    subject = AdamP(params, lr=0.1)
+    for seed in range(2):
+        give_gradients(params, seed)
+        subject.step()
+    other = copied(subject)
+    theirs = other.param_groups[0]["params"]
+    for seed in (2, 3):
+        give_gradients(params, seed)
+        give_gradients(theirs, seed)
+        before = [param.detach().clone() for param in params]
+        assert repeats(other) == (seed == 3)
+        assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+        assert repeats(subject)
+    assert all(torch.equal(a, b) for a, b in zip(params, theirs, strict=True))
 
 
-def replace_state(subject, param):
-    subject.state[param]["exp_avg"] = subject.state[param]["exp_avg"] * 2
-
-
-def replace_states_memory(subject, param):
-    subject.state[param]["exp_avg"].data = subject.state[param]["exp_avg"] * 2
-
-
-def replace_weights_memory(subject, param):
-    param.data = param.data * 2
-
-
-def transpose_weight(subject, param):
-    param.data = param.data.t().contiguous().t()
-
-
-def transpose_gradient(subject, param):
-    param.grad = param.grad.t().contiguous().t()
-
-
-def negate_gradient(subject, param):
-    param.grad = torch._neg_view(param.grad)
-
-
-def drop_gradient(subject, param):
-    param.grad = None
-
-
-def change_hyperparameters(subject, param):
-    subject.param_groups[0].update(lr=0.5, weight_decay=0.3, betas=(0.5, 0.6), nesterov=True)
-
-
-def change_channel_dim(subject, param):
-    subject.param_groups[0].update(channel_dim=1, delta=10.0)
-
-
-def go_plain(subject, param):
-    subject.param_groups[0]["fused"] = False
-
-
-def add_a_group(subject, param):
-    extra = torch.nn.Parameter(torch.ones(3, 2))
-    extra.grad = torch.ones_like(extra)
-    subject.add_param_group({"params": [extra]})
-
-
-def load_a_state(subject, param):
-    subject.load_state_dict(subject.state_dict())
-
-
-def swap_tensors(subject, param):
-    other = torch.nn.Parameter(param.detach() * 2)
-    other.grad = param.grad
-    torch.utils.swap_tensors(param, other)
-
-
-CHANGES = [
-    replace_state_dict,
-    replace_state,
-    replace_states_memory,
-    replace_weights_memory,
-    transpose_weight,
-    transpose_gradient,
-    negate_gradient,
-    drop_gradient,
-    change_hyperparameters,
-    change_channel_dim,
-    go_plain,
-    add_a_group,
-    load_a_state,
-    swap_tensors,
-]
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_change_between_two_steps_has_the_effect_it_has_in_plain_torch(change, told):
-    twins = []
-    for fused in (False, None):
-        params = [torch.nn.Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(i))) for i in (0, 1)]
-        subject = AdamP(params, lr=0.1, weight_decay=0.1, fused=fused)
-        for seed in range(4):
-            give_gradients(params, seed)
-            if seed == 2:
-                change(subject, params[0])
-            subject.step()
-        twins.append([*params, *(value for state in subject.state.values() for value in state.values())])
-    for a, b in zip(*twins, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
-
-
-def test_a_change_of_momentum_between_two_steps_brings_its_buffer():
+def test_a_closure_may_replace_what_the_last_step_took():
     twins = []
     for fused in (False, None):
         params = parameters()
-        subject = SGDP(params, lr=0.1, fused=fused)
-        for seed in range(4):
-            give_gradients(params, seed)
-            subject.param_groups[0]["momentum"] = 0.9 if seed in (2, 3) else 0.0
-            subject.step()
-        assert len(subject.state) == len(params)
-        twins.append(params)
+        subject = AdamP(params, lr=0.1, fused=fused)
+
+        def closure(params=params, subject=subject):
+            assert torch.is_grad_enabled()
+            params[0].data = params[0].data * 2
+            loss = sum((param**2).sum() for param in params)
+            subject.zero_grad()
+            loss.backward()
+            return loss.detach()
+
+        losses = [subject.step(closure) for _ in range(4)]
+        twins.append([*params, torch.tensor(losses)])
     for a, b in zip(*twins, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_repeated_step_keeps_no_gradient():
+    params = parameters()
+    subject = AdamP(params, lr=0.1)
+    give_gradients(params, 0)
+    subject.step()
+    for seed in (1, 2):
+        give_gradients(params, seed)
+        counts = [sys.getrefcount(param.grad) for param in params]
+        assert repeats(subject)
+        assert [sys.getrefcount(param.grad) for param in params] == counts
+        kept = [weakref.ref(param.grad) for param in params]
+        subject.zero_grad()
+        assert [ref() for ref in kept] == [None] * len(params)
+
+
+def test_a_step_that_does_not_repeat_keeps_no_gradient_either():
+    params = parameters()
+    subject = AdamP(params, lr=0.1)
+    for seed in range(3):
+        give_gradients(params, seed)
+        params[3].grad = None if seed == 1 else params[3].grad
+        assert not repeats(subject)
+        kept = [weakref.ref(param.grad) for param in params if param.grad is not None]
+        subject.zero_grad()
+        assert [ref() for ref in kept] == [None] * len(kept)
+
+
+def test_a_repeated_step_makes_autograd_notice_that_weights_changed():
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    subject = AdamP([weight])
+    for _ in range(3):
+        loss = (weight**2).sum()
+        weight.grad = torch.ones_like(weight)
+        version = weight._version
+        subject.step()
+        assert weight._version > version
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_other_threads_run_while_a_step_repeats():
+    weight = torch.nn.Parameter(torch.ones(3000, 1000))
+    subject = AdamP([weight], lr=1e-3)
+    weight.grad = torch.ones_like(weight)
+    for _ in range(2):
+        subject.step()
+    is_done, n_looks = threading.Event(), 0
+    began = threading.Event()
+
+    def step():
+        began.set()
+        for _ in range(20):
+            assert repeats(subject)
+        is_done.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # only who gives the lock away lets others run
+    try:
+        thread = threading.Thread(target=step)
+        thread.start()
+        began.wait()
+        while not is_done.is_set():
+            n_looks += 1
+            time.sleep(0)
+        thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert n_looks > 1
 
 
 @pytest.mark.parametrize("n_groups", [1, 2])
@@ -184,8 +157,7 @@ def test_a_sparse_gradient_after_dense_ones_is_refused_before_anything_changes(n
     subject = AdamP(groups, lr=0.1)
     for seed in range(2):
         give_gradients(params, seed)
-        subject.step()
-    assert is_recognised(subject)
+        assert repeats(subject) == (seed == 1)
     before = [param.detach().clone() for param in params]
     steps = [float(state["step"]) for state in subject.state.values()]
     params[1].grad = torch.ones(4, 3).to_sparse()
@@ -200,8 +172,7 @@ def test_parameters_without_a_gradient_do_not_hinder_recognition():
     subject = AdamP([{"params": params[:2]}, {"params": params[2:]}], lr=0.1)
     for seed in range(3):
         give_gradients(params[:1], seed)
-        subject.step()
-    assert is_recognised(subject)
+        assert repeats(subject) == (seed > 0)
     assert [len(subject.state[param]) for param in params] == [3, 0, 0, 0, 0]
 
 
