@@ -9,6 +9,7 @@ from typing import Any
 
 from service.domain.checks import CheckVerdict, Finding, LayerResult
 from workers.check.git import Repository
+from workers.check.interface import NAME
 from workers.check.sources import Given
 
 VALUE = "behaviour-change"
@@ -37,7 +38,7 @@ def acknowledged_by(
 
 
 def with_acknowledgement(result: LayerResult) -> LayerResult:
-    """A layer, after an acknowledged change: that its trajectories are not the baseline's is then no failure.
+    """A layer, after an acknowledged change: that trajectories or interface are not the baseline's is then no failure.
 
     Properties and equivalences must hold however the optimizer behaves.
     """
@@ -45,7 +46,7 @@ def with_acknowledgement(result: LayerResult) -> LayerResult:
 
 
 def _as_change(finding: Finding) -> Finding:
-    is_change = "-trajectories" in finding.name and finding.verdict is CheckVerdict.FAIL
+    is_change = ("-trajectories" in finding.name or finding.name == NAME) and finding.verdict is CheckVerdict.FAIL
     return replace(finding, verdict=CheckVerdict.CHANGED) if is_change else finding
 
 

@@ -102,6 +102,13 @@ class CheckConfig(_Table):
     )
     equivalences: tuple[Equivalence, ...] = Field((), description="Cases that equal another optimizer exactly.")
     properties: tuple[str, ...] = Field((), description="What must hold: names of the probe's, or `module:function`.")
+    interface: bool = Field(
+        True,
+        description="Whether numerics also compare arguments, refusals, groups, state, loading and copies.",
+    )
+    methods: tuple[str, ...] = Field(
+        (), description="Methods without arguments whose answers the interface compares, in the order of their calls."
+    )
     tolerances: Tolerances = Field(default_factory=Tolerances, description="Limits of numerics.")
     steps: Count = Field(12, description="Steps of each case of the grid.")
     long_steps: Count = Field(200, description="Steps of the long case and of the state_dict round trip.")

@@ -17,6 +17,7 @@ from workers.check.config import Arguments, CheckConfig, Equivalence
 from workers.check.diagnosis import CALL_TIMEOUT_S, Setting, explain_units, trajectories
 from workers.check.errors import InfrastructureError
 from workers.check.grid import equivalence_cases, locate, low_precision_cases, numerics_cases, words
+from workers.check.interface import compare_interface
 from workers.check.judging import HUGE, Result, Unit, judge_exact, judge_rounded
 from workers.check.probe.cases import Case
 from workers.check.script import write_script
@@ -65,6 +66,10 @@ def run_numerics(baseline: Probe, candidate: Probe, config: CheckConfig, seed: i
     for variant, dtype in itertools.product(() if is_wrong else ({}, *config.variants), LOWER):
         progress(f"{dtype} trajectories{_with(variant)}")
         findings.append(_compare(Setting(baseline, candidate, config, variant, dtype), goldens, has_moved))
+    if config.interface:
+        progress("interface")
+        agree = config.reference is None and all(finding.verdict is CheckVerdict.PASS for finding in findings)
+        findings.append(compare_interface(baseline, candidate, config, with_numbers=agree))
     findings.append(_unmodified(baseline, goldens, has_moved))
     for equivalence in config.equivalences:
         progress(equivalence.name)

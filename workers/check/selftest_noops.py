@@ -18,6 +18,9 @@ from workers.check.recorded import RecordedProbe
 from workers.check.selftest import make_repository
 from workers.check.workspace import Workspace
 
+_FUNCTIONS = {"functional.py", "projection.py"}
+"""What adamp's capturable path runs, and no other on a CPU."""
+
 Progress = Callable[[str], None]
 
 
@@ -59,13 +62,22 @@ def noop_runs(wanted: Collection[tuple[str, int]], progress: Progress) -> Iterat
             candidates[name] = stack.enter_context(_candidate(configs[plant.config], changed))
         for seed in sorted({seed for _, seed in wanted}):
             for name in (name for name in refactors if (name, seed) in wanted):
-                config = configs[refactors[name].config]
+                config = _config(configs[refactors[name].config], refactors[name], is_first=seed == 1)
                 result = run_numerics(baselines[config.name], candidates[name], config, seed, lambda _: None)
                 run = NoopRun(name, seed, result.verdict is not CheckVerdict.PASS, _shares(result))
                 progress(f"{name}, seed {seed}: {'ALARM' if run.has_alarmed else 'no alarm'}")
                 yield run
             for baseline in baselines.values():
                 baseline.forget()
+
+
+def _config(config: CheckConfig, refactor: Plant, *, is_first: bool) -> CheckConfig:
+    """Without paths that do not run what was changed, and with the interface, for which no seed draws, only once."""
+    files = {edit.file for edit in refactor.edits}
+    variants = config.variants if refactor.path == "plain" else ()
+    if not files & _FUNCTIONS:
+        variants = tuple(variant for variant in variants if not variant.get("capturable"))
+    return config.model_copy(update={"variants": variants, "interface": is_first})
 
 
 def _refactors() -> list[Plant]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from pathlib import Path
@@ -22,7 +23,7 @@ class SameProcess:
     """Answers a probe's commands without a process of its own."""
 
     def __init__(self, name: str, role: str, arguments: dict[str, Any]) -> None:
-        self.role, self.side = role, Side(name, f"{HERE}:{name}", "")
+        self.role, self.side = role, Side(name, "numerics_support:Right", "")
         self._make = maker(f"{HERE}:{name}", arguments)
         parameters = inspect.signature(self._make.optimizer).parameters
         self.description = {"signature": {key: repr(value.default) for key, value in parameters.items()}}
@@ -38,6 +39,7 @@ def config_of(**more: Any) -> CheckConfig:
         "dimensions": {"weight_decay": [0.0, 0.1], "heavy": [False, True]},
         "steps": 4,
         "long_steps": 30,
+        "interface": False,
         **more,
     }
     return make_config("toy", table, HERE.parent)
@@ -93,7 +95,7 @@ class Reordered(Right):
     def move(self, param: Any, state: Any, group: Any) -> None:
         if "buffer" not in state:
             state["buffer"] = torch.zeros_like(param)
-        state["buffer"].copy_(param.grad + state["buffer"] * (0.9 if group["heavy"] else 0.5))
+        state["buffer"].copy_(state["buffer"] * (0.9 if group["heavy"] else 0.5) + param.grad)
         factor = group["lr"] * (1 - group["damping"])
         param.copy_(param - (param * (group["lr"] * group["weight_decay"]) + state["buffer"] * factor))
 
@@ -171,6 +173,80 @@ class NotANumber(Right):
         super().move(param, state, group)
         if param.ndim == 4:
             param[0] = float("nan")
+
+
+class OtherWords(Right):
+    """Refuses the same, in other words."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, weight_decay: float = 0.0, heavy: bool = False, damping: float = 0.25
+    ):
+        if damping < 0:
+            raise ValueError("damping is below 0")
+        super().__init__(params, lr, weight_decay, heavy, damping)
+
+
+class Lenient(Right):
+    """Takes a negative damping for a positive one."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, weight_decay: float = 0.0, heavy: bool = False, damping: float = 0.25
+    ):
+        super().__init__(params, lr, weight_decay, heavy, abs(damping) if damping == damping else damping)
+
+
+class OtherDefault(Right):
+    def __init__(
+        self, params: Any, lr: float = 0.1, weight_decay: float = 0.0, heavy: bool = False, damping: float = 0.5
+    ):
+        super().__init__(params, lr, weight_decay, heavy, damping)
+
+
+class WideState(Right):
+    """Keeps the state of 32-bit weights in 64 bit."""
+
+    def move(self, param: Any, state: Any, group: Any) -> None:
+        if "buffer" not in state:
+            state["buffer"] = torch.zeros_like(param, dtype=torch.float64)
+        super().move(param, state, group)
+
+
+class Sharing(Right):
+    """Goes on writing into the state that it was given."""
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        super().load_state_dict(state_dict)
+        for key, entry in zip(self.param_groups[0]["params"], state_dict["state"].values(), strict=False):
+            self.state[key].update(entry)
+
+
+class Amnesiac(Right):
+    """Does not copy what it knows."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return type(self)(copy.deepcopy(self.param_groups, memo), **self.defaults)
+
+
+class Stale(Right):
+    """Reads lr once."""
+
+    def __init__(self, params: Any, **arguments: Any) -> None:
+        super().__init__(params, **arguments)
+        self.first = [group["lr"] for group in self.param_groups]
+
+    def move(self, param: Any, state: Any, group: Any) -> None:
+        steps = {len(state), 1}
+        super().move(param, state, {**group, "lr": self.first[0]} if steps == {1} and param.ndim == 0 else group)
+
+
+class Telling(Right):
+    def told(self) -> dict[str, float]:
+        return {"lr": self.param_groups[0]["lr"]}
+
+
+class TellingLess(Right):
+    def told(self) -> dict[str, float]:
+        return {"lr": 0.9 * self.param_groups[0]["lr"]}
 
 
 def moves_at_all(make: Any) -> str:

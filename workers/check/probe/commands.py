@@ -10,6 +10,7 @@ from typing import Any
 from .burst import burst
 from .counters import counters
 from .describe import describe
+from .interface import interface
 from .properties import properties
 from .train import train
 from .trajectory import trajectory
@@ -19,6 +20,7 @@ Handler = Callable[[Callable[..., Any], dict[str, Any]], dict[str, Any]]
 COMMANDS: dict[str, Handler] = {
     "describe": describe,
     "trajectory": trajectory,
+    "interface": interface,
     "properties": properties,
     "counters": counters,
     "burst": burst,
