@@ -20,9 +20,9 @@ def walk_text(told: dict[str, Any]) -> str:
     machine = f"{told['date']}, {told['cpu']}, {told['n_cores']} cores, {told['browser']}"
     seconds = (_reading_s(len(told["headline"].split())), _reading_s(told["n_words"]))
     return (
-        f"{machine}; the demo's ledger, a browser that has never been here. The printed link: after {told['list_s']:.1f} s "
-        "the list of studies, whose column Verdict already says the outcome of each pair. **One click**, on the study's "
-        f"name: after {told['overview_s']:.1f} s, without scrolling at 1440 x 900,\n\n"
+        f"{machine}; the demo's ledger, a browser that has never been here. The printed link: after "
+        f"{told['list_s']:.1f} s the list of studies, whose column Verdict already says the outcome of each pair. "
+        f"**One click**, on the study's name: after {told['overview_s']:.1f} s, without scrolling at 1440 x 900,\n\n"
         f"> **{told['headline']}.** By how much: {told['by_how_much']}. How sure: {told['how_sure']}. "
         f"Ruled out: {told['ruled_out']}. Next: {told['next']}.\n\n"
         f"At {_WORDS_A_MINUTE} words a minute the first line takes {seconds[0]:.0f} s, all {told['n_words']} words "
