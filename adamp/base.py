@@ -175,7 +175,7 @@ class TangentOptimizer(Optimizer):
 
     def _note(self, work: list[_Work]) -> None:
         """Let the next step repeat this one, where it was native."""
-        self._last, steps = None, list[Stepped]()
+        steps = list[Stepped]()
         for index, (group, (params, _)) in enumerate(zip(self.param_groups, work, strict=True)):
             plan = self._plans.get((index, "cpu", group["fused"])) if params else None
             if params and (plan is None or len(plan.rows) < len(params)):
@@ -187,6 +187,8 @@ class TangentOptimizer(Optimizer):
             self._last = last if last.holds else None
 
     def _step_anew(self, work: list[_Work]) -> None:
+        if not torch.compiler.is_compiling():
+            self._last = None  # also where this step fails: its tables are those that the last one left
         for params, grads in work:
             check_gradients(type(self).__name__, params, grads)
         for index, (group, (params, grads)) in enumerate(zip(self.param_groups, work, strict=True)):

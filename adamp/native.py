@@ -168,6 +168,7 @@ class Plan:
         """
         seen = _signature(params, state, channel_dim)
         if seen != self._seen:
+            self._seen = ()  # a table that was left half built is never taken for one that holds
             self._rebuild(params, state, record_of, channel_dim)
             self._seen = seen
         left: list[int] = []
