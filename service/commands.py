@@ -36,9 +36,9 @@ app.add_typer(control_commands.app)
 
 
 def tell(text: str) -> None:
-    """One line of what is going on: above the bars where they are drawn, else on standard error."""
+    """One line of what is going on: above the bars where they are drawn, else on standard error. Links stay whole."""
     with contextlib.suppress(OSError):  # the terminal may have been closed
-        (console if console.is_terminal else errors).print(f"  {text}", style="dim", markup=False)
+        (console if console.is_terminal else errors).print(f"  {text}", style="dim", markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -43,11 +43,13 @@ def run_demo(settings: Settings, console: Console, tell: Tell, *, slots: int, st
     with launch.instance_for(settings, tell, slots=slots) as (client, own):
         check = own.check if own else _nothing
         ids = _find_or_submit(client, settings.demo_seed, is_quick, tell)
+        tell(f"its dashboard, live: {client.login_link()} (signs one browser in, once, within ten minutes)")
         watching.refuse_unfinished(watching.watch(client, ids, console, check=check))
         show_result(console, [watching.ask(partial(client.report, study_id), check) for study_id in ids])
         _say_goodbye(console, settings, ids, time.monotonic() - started)
         if stays_open and own is not None:
-            console.print(f"The service stays up until Ctrl-C. Dashboard: {client.login_link()}", markup=False)
+            console.print("The service stays up until Ctrl-C. Its dashboard:", markup=False)
+            console.print(f"  {client.login_link()}", markup=False, soft_wrap=True)
             console.print("  The link signs one browser in, once, within ten minutes.", style="dim", markup=False)
             with contextlib.suppress(KeyboardInterrupt):
                 own.wait()
@@ -59,7 +61,7 @@ def _say_goodbye(console: Console, settings: Settings, ids: Sequence[int], took_
     console.print()
     console.print(
         f"The demo took {render.human_time(took_s)}. Studies {', '.join(map(str, ids))} stay in the ledger in {home}; "
-        f"`make up` and `tangent report {ids[0]}` show them again.",
+        f"`make up` and `tangent report {ids[0]}` show them again; `make demo OPEN=1` keeps its pages up at the end.",
         markup=False,
     )
 

@@ -1,6 +1,7 @@
 """Ctrl-C, kills and lifelines: at whatever moment, nothing is left running, and the next demo goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -49,6 +50,10 @@ def test_interrupted_demo_leaves_nothing_and_the_next_one_finishes_its_studies(h
     assert all(section in succeed(finished) for section in SECTIONS)
     assert finished.stderr.count("which an earlier demo left unfinished") >= 1
     assert "starts anew" not in finished.stderr
+    assert re.search(
+        r"^  its dashboard, live: http://127\.0\.0\.1:\d+/login\?code=\S+ \(", finished.stderr, re.MULTILINE
+    )
+    assert "`make demo OPEN=1` keeps its pages up" in " ".join(finished.stdout.split())
     assert "\x1b" not in finished.stdout
     expect_nothing_left(home)
 
