@@ -48,6 +48,7 @@ def environment() -> Environment:
         "moment": moment,
         "percent": share_percent,
         "thousands": thousands,
+        "unbroken": unbroken,
     }
     templates.globals |= {"asset": asset_url, "echarts": echarts_url, "style_of": series_style}
     return templates
@@ -86,6 +87,11 @@ def significant(value: float | None, digits: int = 4) -> str:
 def thousands(value: int) -> str:
     """A whole number with separators."""
     return f"{value:,}"
+
+
+def unbroken(words: str) -> str:
+    """The same words, with each % on the line of its number."""
+    return words.replace(" %", "\u00a0%")
 
 
 def share_percent(share: float | None) -> str:
