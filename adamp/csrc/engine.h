@@ -26,6 +26,7 @@ enum {
     STORED = 192,       /* elements of a channel below which its coefficient is found again rather than kept */
     GATHERED = 64,      /* rows whose square roots and divisions are taken together */
     LOG_SHARE = 512,    /* an item may log one in so many elements; when that is not enough it stops guessing */
+    AHEAD = 512,        /* elements after those in work that a second sweep asks of the memory */
     WAVE = 1 << 19,     /* elements after which the tensors swept so far are finished, while the cache has them */
 };
 

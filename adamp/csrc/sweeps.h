@@ -594,11 +594,91 @@ static double NAME(coefficient)(const struct job *job, int64_t channel)
     return job->decision == CHANNEL ? (double)((const REAL *)job->channel)[channel] : job->whole;
 }
 
+#if IS_FLOAT
+/* Elements [at, at + n) of a tensor with one coefficient: u again, w1 unless the first sweep wrote it, and w2 in one
+ * loop. `rule` and `is_raw` are constants where this is inlined. Each element has the same bits as in `recompute`,
+ * `apply` and `stretch`. Memory brings what lies AHEAD meanwhile, across the pages at which the processor stops. */
+static inline __attribute__((always_inline)) void project_as(const enum NAME(rule) rule, const int is_raw,
+                                                             const struct job *job, int64_t at, int64_t n)
+{
+    const struct tensor *t = job->tensor;
+    const struct coefficients *k = &job->k;
+    const vector_f32 zero = {0};
+    const vector_f32 keep = zero + (float)k->keep_first, add = zero + (float)(k->add_first * k->sign);
+    const vector_f32 correction = zero + (float)k->inverse_correction, eps = zero + (float)k->eps;
+    const vector_f32 sign = zero + (float)k->sign, s = zero + (float)k->step_size, decay = zero + (float)k->decay;
+    const vector_f32 kappa = zero + (float)job->whole;
+    const int has_decay = k->decay != 0, needs_grad = rule != ADAM_f32 && rule != MOMENTUM_f32;
+    const int is_adam = rule == ADAM_f32 || rule == ADAM_NESTEROV_f32;
+    float *w = (float *)t->weight + at;
+    const float *g = (const float *)t->grad + at, *first = rule != PLAIN_f32 ? (const float *)t->first + at : NULL;
+    const float *second = is_adam ? (const float *)t->second + at : NULL;
+    for (int64_t i = 0; i < n; i += PER_VECTOR) {
+        vector_f32 b = *(const vector_f32 *)(w + i), c;
+        __builtin_prefetch(w + i + AHEAD, 1);
+        if (rule != PLAIN_f32)
+            __builtin_prefetch(first + i + AHEAD);
+        if (needs_grad)
+            __builtin_prefetch(g + i + AHEAD);
+        if (rule == PLAIN_f32)
+            c = add * *(const vector_f32 *)(g + i);
+        else if (rule == ADAM_NESTEROV_f32)
+            c = VFMA(add, *(const vector_f32 *)(g + i), keep * *(const vector_f32 *)(first + i));
+        else if (rule == MOMENTUM_NESTEROV_f32)
+            c = VFMA(keep, *(const vector_f32 *)(first + i), sign * *(const vector_f32 *)(g + i));
+        else
+            c = *(const vector_f32 *)(first + i);
+        if (is_adam) {
+            __builtin_prefetch(second + i + AHEAD);
+            c = c / VFMA(VSQRT(*(const vector_f32 *)(second + i)), correction, eps);
+        }
+        if (is_raw) {
+            vector_f32 step = s * c;
+            if (has_decay)
+                step = VFMA(decay, b, step);
+            b = b - step;
+        }
+        *(vector_f32 *)(w + i) = VFMA(kappa, VFMA(s, c, b), b);
+    }
+}
+
+/* The same for as many elements as make up whole vectors; returns how many. */
+static int64_t project(const struct job *job, int is_raw, int64_t at, int64_t n)
+{
+    n -= n % PER_VECTOR;
+#define PROJECT_BY(rule)                                                                                               \
+    case rule:                                                                                                         \
+        if (is_raw)                                                                                                    \
+            project_as(rule, 1, job, at, n);                                                                           \
+        else                                                                                                           \
+            project_as(rule, 0, job, at, n);                                                                           \
+        break
+    switch (rule_of_f32(&job->k, job->tensor->first != NULL)) {
+        PROJECT_BY(ADAM_f32);
+        PROJECT_BY(ADAM_NESTEROV_f32);
+        PROJECT_BY(MOMENTUM_f32);
+        PROJECT_BY(MOMENTUM_NESTEROV_f32);
+        PROJECT_BY(PLAIN_f32);
+    }
+#undef PROJECT_BY
+    return n;
+}
+#endif
+
 /* Elements [at, at + n) of one row, or of several if the coefficient is the same for all. */
 static void NAME(finish_piece)(const struct item *item, struct scratch *scratch, int64_t at, int64_t n, int64_t row)
 {
     const struct job *job = item->job;
     const struct tensor *t = job->tensor;
+#if IS_FLOAT
+    if (job->is_two_stage && job->decision == LAYER && job->mode != WRITE_CHANNEL) {
+        const int64_t n_done = project(job, at >= item->raw_from, at, n);
+        at += n_done;
+        n -= n_done;
+    }
+    if (n == 0)
+        return;
+#endif
     const REAL *u = NAME(direction)(job, scratch, at, n);
     const double coefficient = NAME(coefficient)(job, row);
     REAL *w = NAME(view)(t, t->weight, at, n, scratch->weight);
