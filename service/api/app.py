@@ -64,6 +64,7 @@ def _protect(app: FastAPI, settings: Settings, signed_in: Sessions) -> None:
     app.add_middleware(CheckHost, allowed=names(settings.allowed_hosts))
     app.add_middleware(problems.CatchUnexpected)
     app.add_middleware(dashboard.ErrorPages)
+    app.add_middleware(dashboard.CompressPages)
 
 
 @contextlib.asynccontextmanager

@@ -37,7 +37,7 @@ class ReadSession:
         path: str = scope["path"]
         answer: Response | None = None
         if not has_token and scope["method"] not in SAFE_METHODS and (session or path == "/login"):
-            is_meant = path == "/login" or headers.get(CSRF_HEADER, "") == (session.csrf_token if session else "")
+            is_meant = path == "/login" or (session is not None and session.accepts(headers.get(CSRF_HEADER, "")))
             if not is_meant or not is_same_origin(headers, headers.get("host", "")):
                 answer = Response("this request did not come from a page of this server; reload the page\n", 403)
         elif is_page(path) and session is None and not has_token and not path.startswith(OPEN_PREFIXES):

@@ -6,6 +6,7 @@ import json
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,8 @@ from service.dashboard.routes import (
 )
 from service.dashboard.sessions import Sessions
 
+_LEVEL = 6
+_WORTH_IT_BYTES = 1000  # less fits into one packet with its headers
 _PROBLEM = b"application/problem+json"
 
 
@@ -38,6 +41,22 @@ def install(app: FastAPI, settings: Settings) -> Sessions:
     for module in (session, studies, new_study, study, trial, trials, charts, compare, queue, checks):
         app.include_router(module.router)
     return sessions
+
+
+class CompressPages:
+    """Compresses pages, their parts and the data of charts; files of the dashboard are compressed already.
+
+    Event streams belong to the API, which this leaves alone.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._compressed = GZipMiddleware(app, minimum_size=_WORTH_IT_BYTES, compresslevel=_LEVEL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        is_ours = scope["type"] == "http" and is_page(scope["path"])
+        await (self._compressed if is_ours else self._app)(scope, receive, send)
 
 
 class ErrorPages:

@@ -21,6 +21,7 @@ CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
 MAX_AGE_S = 14 * 86_400
 LINK_MAX_AGE_S = 600
+_TOKEN_BYTES = hashlib.sha256().digest_size
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -35,6 +36,26 @@ class Session:
 
     id: str
     csrf_token: str
+
+    @property
+    def page_token(self) -> str:
+        """The CSRF token as a page carries it: another text each time, so that compressed lengths tell nothing."""
+        pad = secrets.token_bytes(_TOKEN_BYTES)
+        return (pad + _xor(pad, bytes.fromhex(self.csrf_token))).hex()
+
+    def accepts(self, given: str) -> bool:
+        """Whether that is the CSRF token, as it is or as a page carries it."""
+        try:
+            raw = bytes.fromhex(given)
+        except ValueError:
+            return False
+        if len(raw) == 2 * _TOKEN_BYTES:
+            raw = _xor(raw[:_TOKEN_BYTES], raw[_TOKEN_BYTES:])
+        return hmac.compare_digest(raw, bytes.fromhex(self.csrf_token))
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
 
 
 class Sessions:

@@ -100,5 +100,7 @@ def signed_in(browser: Browser, server: ApiProcess, session: StorageState) -> It
 
     yield open_page
     for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # a route that is still held would keep its page open
         context.close()
     assert [problem for entry in watched for problem in entry.problems] == []

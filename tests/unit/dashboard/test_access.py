@@ -68,6 +68,37 @@ def test_a_session_reads_the_api_and_changes_it_only_with_its_csrf_token():
     assert client.post(url, json={}, headers={**signed, "X-CSRF-Token": session.csrf_token}).status_code == 422
 
 
+def test_a_page_carries_another_csrf_token_each_time_and_each_is_accepted():
+    client = caller(token=None)
+    cookie = cookie_of(sign_in(client))
+    page = {"Cookie": cookie, "Accept": "text/html"}
+    found = [re.findall('name="csrf-token" content="([0-9a-f]+)"', client.get("/x", headers=page).text) for _ in "ab"]
+    (first,), (second,) = found
+    assert first != second
+    session = Sessions(TOKEN).read(cookie.partition("=")[2])
+    assert session.csrf_token not in first
+    signed = {"Cookie": cookie}
+    for token in (first, second):
+        answer = client.post("/api/v1/studies", json={}, headers={**signed, "X-CSRF-Token": token})
+        assert answer.status_code == 422
+    for token in (first[:64], first[64:], first[:64] + second[64:], f"{first}00", "zz", "é"):
+        assert not session.accepts(token)
+
+
+def test_pages_are_compressed_where_the_browser_takes_it_and_the_api_is_not():
+    client = caller()
+    html = {"Accept": "text/html"}
+    packed = client.get("/x", headers={**html, "Accept-Encoding": "gzip"})
+    assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
+    plain = client.get("/x", headers={**html, "Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert "There is no such page" in plain.text
+    assert "There is no such page" in packed.text
+    api = client.get("/api/v1/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert len(api.content) > 1000
+    assert "content-encoding" not in api.headers
+
+
 @pytest.mark.parametrize(
     "headers",
     [
