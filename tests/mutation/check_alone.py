@@ -45,7 +45,6 @@ from workers.check.probe.commands import COMMANDS
 from workers.check.probe.interface import LOOKS
 from workers.check.probe.session import open_side
 from workers.check.recorded import RecordedProbe
-from workers.environment import cpu_model
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("adam", "sgd", "base", "checkpoints", "checks", "diagnostics", "functional", "projection", "eager")
@@ -174,6 +173,8 @@ class Alone:
 
     def _in_a_fork(self, mutant: str, act: Callable[[Any], bool]) -> bool:
         """A mutant that raises, hangs or crashes is caught."""
+        if "adamp" in sys.modules:
+            raise SystemExit("adamp was imported before the fork: no mutant would be what is run")
         if (pid := os.fork()) == 0:
             signal.alarm(LIMIT_S)
             os.environ["MUTANT_UNDER_TEST"] = mutant
@@ -260,6 +261,8 @@ def verdicts_of(mutants: list[str], checks: Checks, end: float) -> dict[str, str
 def write(names: dict[str, list[str]], verdicts: dict[str, str], every: list[dict[str, Any]]) -> None:
     """The data and the page, of the mutants that have a verdict."""
     n_run = {file: sum(mutant in verdicts for mutant in mutants) for file, mutants in names.items()}
+    from workers.environment import cpu_model  # which imports adamp, of which this process must know nothing before
+
     git = ["git", "rev-parse", "--short", "HEAD"]
     document = {
         "date": datetime.now(UTC).date().isoformat(),
