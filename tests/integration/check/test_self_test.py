@@ -40,7 +40,7 @@ def test_the_scripts_fail_with_the_bug_on_the_path_and_pass_without_it(outcomes,
 
 def run(script: str, folder: Path) -> str:
     """What it says on standard error."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-"], input=script, env=environment, cwd="/", capture_output=True, text=True, check=False
     )
