@@ -8,7 +8,7 @@ import torch
 
 from .bench import Bench, Make
 from .cases import ODD, SMALL, Shape
-from .notes import MEASURED, Notes
+from .notes import MEASURED, Notes, tolerance
 from .refusals import arguments_of
 
 Happening = Callable[[Bench], Any]
@@ -20,7 +20,9 @@ def happenings(make: Make, notes: Notes, methods: Sequence[str]) -> None:
         bench = Bench(make, n_groups=2, methods=methods).steps(3)
         for time in ("once", "again"):
             notes.trial(f"{label}, {time}", lambda bench=bench, happen=happen: happen(bench))  # type: ignore[misc]
+            notes.floor = tolerance(param.dtype for param in bench.params)
             notes.trial(f"{label}, {time}, then", lambda bench=bench: bench.steps(2).told(), MEASURED)  # type: ignore[misc]
+        notes.floor = 0.0
 
 
 def extremes(make: Make, notes: Notes, methods: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .bench import Bench, Make
-from .notes import MEASURED, Notes
+from .notes import MEASURED, Notes, name_of, tolerance
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 State = dict[str, Any]
@@ -19,8 +19,9 @@ State = dict[str, Any]
 def states(make: Make, notes: Notes, settings: Sequence[dict[str, Any]], methods: Sequence[str]) -> None:
     """State, groups and the methods' answers after some steps, by precision and arguments, fresh ones included."""
     for dtype in DTYPES:
+        notes.floor = tolerance([dtype])
         for arguments in settings:
-            label = f"{_name(dtype)}{''.join(f' {key}={value!r}' for key, value in arguments.items())}"
+            label = f"{name_of(dtype)}{''.join(f' {key}={value!r}' for key, value in arguments.items())}"
             bench = Bench(make, arguments, dtype=dtype, methods=methods)
             notes.trial(f"{label}, no step", bench.told_in_full, MEASURED)
             notes.trial(f"{label}, 4 steps", lambda bench=bench: bench.steps(4).told_in_full(), MEASURED)  # type: ignore[misc]
@@ -30,7 +31,7 @@ def loading(make: Make, notes: Notes) -> None:
     """A state, as it is and as other programs write it, loaded into a fresh optimizer and into one in mid-run."""
     for source in DTYPES:
         for target in DTYPES:
-            _loaded(make, notes, f"{_name(source)} into {_name(target)}", lambda state: state, (source, target))
+            _loaded(make, notes, f"{name_of(source)} into {name_of(target)}", lambda state: state, (source, target))
     for label, change in _CHANGES.items():
         for n_steps in (0, 2):
             _loaded(make, notes, f"{label} after {n_steps} steps", change, n_steps=n_steps)
@@ -95,7 +96,7 @@ def _loaded(
     before = Notes()
     before.note("given", given)
     bench = Bench(make, dtype=dtypes[1], n_groups=n_groups).steps(n_steps)
-    label = f"loading {label}"
+    label, notes.floor = f"loading {label}", tolerance(dtypes)
     notes.trial(label, lambda: bench.optimizer.load_state_dict(given))
     notes.trial(f"{label} gives", bench.told_in_full)
     notes.note(f"{label} shares memory", bool(_memory(given) & _memory(bench.optimizer.state_dict())))
@@ -103,6 +104,7 @@ def _loaded(
     after = Notes()
     after.note("given", given)
     notes.note(f"{label} changes what it is given", repr(before.leaves) != repr(after.leaves))
+    notes.floor = 0.0
 
 
 def _hooks(make: Make, notes: Notes) -> None:
@@ -202,7 +204,3 @@ _CHANGES: dict[str, Callable[[State], State]] = {
     },
     "nothing": lambda _: {},
 }
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

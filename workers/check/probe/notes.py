@@ -5,7 +5,7 @@ import dis
 import enum
 import re
 import warnings
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import torch
@@ -22,10 +22,15 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class Notes:
-    """Leaves by path: words, {"numbers", "within"}, or {"tensor", "within"}; "... says" is an error's words."""
+    """Leaves by path: words, {"numbers", "within"}, or {"tensor", "within"}; "... says" is an error's words.
+
+    Attributes:
+        floor: Least tolerance of computed numbers: that of the lowest precision which took part in them.
+    """
 
     def __init__(self) -> None:
         self.leaves: dict[str, Any] = {}
+        self.floor = 0.0
 
     def note(self, path: str, value: Any, within: float = 0.0) -> None:
         """Take down a value and what is in it.
@@ -46,7 +51,7 @@ class Notes:
             for i, entry in enumerate(value):
                 self.note(f"{path}[{i}]", entry, within)
         elif isinstance(value, float) and within:
-            self.leaves[path] = {"numbers": [value], "within": within}
+            self.leaves[path] = {"numbers": [value], "within": max(within, self.floor)}
         else:
             self.leaves[path] = _words(value)
 
@@ -69,7 +74,7 @@ class Notes:
     def _record(self, path: str, values: Mapping[str, Any], within: float) -> None:
         """Many values at one path: of a record there is one for each parameter and step."""
         numbers = {key: value for key, value in values.items() if isinstance(value, float)}
-        self.leaves[path] = {"numbers": list(numbers.values()), "within": within}
+        self.leaves[path] = {"numbers": list(numbers.values()), "within": max(within, self.floor)}
         others = (f"{key}={_words(value)}" for key, value in values.items() if key not in numbers)
         self.leaves[f"{path} is"] = ", ".join([*others, *numbers])
 
@@ -80,14 +85,27 @@ class Notes:
 
     def _tensor(self, path: str, value: Tensor) -> None:
         value = value.detach()
-        dtype = str(value.dtype).removeprefix("torch.")
+        dtype = name_of(value.dtype)
         words = f"{dtype} {tuple(value.shape)} on {value.device.type}"
         if value.layout != torch.strided:
             self.leaves[path] = f"{words}, {value.layout}"
             return
         self.leaves[f"{path} is"] = f"{words}, strides {value.stride()}"
         numbers = torch.view_as_real(value) if value.is_complex() else value
-        self.leaves[path] = {"tensor": numbers.double().reshape(-1), "within": WITHIN.get(dtype, 0.0)}
+        self.leaves[path] = {"tensor": numbers.double().reshape(-1), "within": self._within(dtype)}
+
+    def _within(self, dtype: str) -> float:
+        return max(WITHIN[dtype], self.floor) if dtype in WITHIN else 0.0
+
+
+def tolerance(dtypes: Iterable[torch.dtype]) -> float:
+    """Of numbers in which tensors of all these took part."""
+    return max(WITHIN.get(name_of(dtype), 0.0) for dtype in dtypes)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Such as "float32"."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _is_meant(error: BaseException) -> bool:
