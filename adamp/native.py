@@ -25,7 +25,8 @@ _ABI = 3
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 _INSTRUCTION_SETS = {"AVX2": 1, "AVX512": 2}
 _PLAIN_TYPES = (Tensor, torch.nn.Parameter)
-_POINTER_OF, _DTYPE_OF = Tensor.data_ptr, attrgetter("dtype")
+_POINTER_OF, _DTYPE_OF, _SHAPE_OF = Tensor.data_ptr, attrgetter("dtype"), attrgetter("shape")
+_LOOKS: tuple[Callable[[Tensor], object], ...] = (id, type, attrgetter("dtype", "device", "shape"), Tensor.stride)
 
 
 class Columns(NamedTuple):
@@ -137,6 +138,7 @@ class Plan:
         self._records: list[StepRecord] = []
         self._dtypes: list[torch.dtype] = []
         self._strides: list[tuple[int, ...]] = []
+        self._shapes: list[torch.Size] = []
         self.rows: Any = (_Row * 0)()
 
     @property
@@ -178,10 +180,19 @@ class Plan:
             state = Columns(*([column[i] for i in self._taken] if column else column for column in state))
         if not params:
             return left
-        if list(map(type, grads)) != [Tensor] * len(grads) or list(map(_DTYPE_OF, grads)) != self._dtypes:
+        if not self._takes(grads):
             return list(range(len(left) + len(params)))
         self._call(params, self._laid_out(params, grads), state, hyper)
         return left
+
+    def _takes(self, grads: list[Tensor]) -> bool:
+        """Whether all are of a plain type, their weights' dtype and shape, and not without memory, as torch's zeros."""
+        return (
+            list(map(type, grads)) == [Tensor] * len(grads)
+            and list(map(_DTYPE_OF, grads)) == self._dtypes
+            and list(map(_SHAPE_OF, grads)) == self._shapes
+            and all(grad.data_ptr() or grad.numel() == 0 for grad in grads)
+        )
 
     def _call(self, params: list[Tensor], grads: list[Tensor], state: Columns, hyper: Hyper) -> None:
         n = len(params)
@@ -218,23 +229,21 @@ class Plan:
         taken = [params[i] for i in self._taken]
         self._records = [record_of(param) for param in taken]
         self._dtypes, self._strides = [p.dtype for p in taken], [p.stride() for p in taken]
+        self._shapes = [p.shape for p in taken]
         self.rows = (_Row * len(taken))()
         for row, param, record in zip(self.rows, taken, self._records, strict=True):
             _describe(row, param, record, channel_dim)
 
 
 def _signature(params: list[Tensor], state: Columns, channel_dim: int | None) -> tuple[object, ...]:
-    """What must be equal for the table to hold: the tensors, and how the weights lie where.
+    """What must be equal for the table to hold: the tensors, how they lie, and where the weights do.
 
-    A weight at the same address has kept its device and dtype, and a tensor of the state at least those.
+    To know the tensors is not enough: `tensor.data = ...` gives one another dtype, shape and order in memory, and an
+    object that was freed leaves its `id` to another.
     """
-    return (
-        channel_dim,
-        list(map(_POINTER_OF, params)),
-        list(map(Tensor.stride, params)),
-        list(map(Tensor.numel, params)),
-        *(list(map(id, column)) for column in (params, *state)),
-    )
+    columns = [column for column in (params, *state) if column]
+    looks = (list(map(look, column)) for column in columns for look in _LOOKS)
+    return channel_dim, list(map(_POINTER_OF, params)), *looks
 
 
 def _is_supported(param: Tensor, state: list[Tensor]) -> bool:

@@ -220,6 +220,8 @@ static enum answer compare(const struct interpreter *python, struct address *a, 
     if (!lies_like(&d, a, a->code, a->bits))
         return CHANGED;
     row->grad = data_of(&d);
+    if (!row->grad && row->channels) /* zeros without memory, as torch makes them for forward differentiation */
+        return CHANGED;
     return compare_states(python, a, n_states);
 }
 

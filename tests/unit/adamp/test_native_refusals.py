@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adamp import AdamP, native
+from adamp import SGDP, AdamP, base, native
 from tests.unit.adamp.repeated import give_gradients, repeats
 
 pytestmark = pytest.mark.skipif(native.why_not() is not None, reason="no native step")
@@ -42,3 +42,96 @@ def test_a_table_whose_building_failed_is_built_again(monkeypatch):
     subject.step()
     assert plan is subject._plans[(0, "cpu", None)]
     assert not torch.equal(param, before)
+
+
+def in_bfloat16(value):
+    value.data = value.to(torch.bfloat16)
+
+
+def in_float64(value):
+    value.data = value.double()
+
+
+def in_part(value):
+    value.data = value[:2].clone()
+
+
+def transposed(value):
+    value.data = value.t().contiguous().t()
+
+
+@pytest.fixture(params=[True, False], ids=["recognised", "never recognised"])
+def told(request, monkeypatch):
+    """With False, as on a torch without DLPack's exchange table."""
+    if not request.param:
+        monkeypatch.setattr(base, "interpreter", lambda: None)
+
+
+def stepped_twice(fused, optimizer=AdamP, **hyper):
+    param = torch.nn.Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
+    subject = optimizer([param], lr=0.1, fused=fused, **hyper)
+    for seed in range(2):
+        give_gradients([param], seed)
+        subject.step()
+    return subject, param
+
+
+def outcome(subject, param):
+    """The weights after a step, or the error's type."""
+    try:
+        subject.step()
+    except RuntimeError as error:
+        return type(error)
+    return param.detach()
+
+
+def assert_same(ours, plain):
+    assert type(ours) is type(plain)
+    if isinstance(ours, torch.Tensor):
+        torch.testing.assert_close(ours, plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("change", [in_bfloat16, in_float64, in_part, transposed])
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq"])
+def test_state_that_lies_otherwise_in_the_same_tensor_goes_the_way_of_plain_torch(change, name):
+    outcomes = []
+    for fused in (None, False):
+        subject, param = stepped_twice(fused)
+        change(subject.state[param][name])
+        outcomes.append(outcome(subject, param))
+    assert_same(*outcomes)
+
+
+@pytest.mark.usefixtures("told")
+def test_state_of_another_dtype_at_the_address_of_a_freed_tensor_goes_the_way_of_plain_torch():
+    outcomes = []
+    for fused in (None, False):
+        subject, param = stepped_twice(fused)
+        entries = subject.state[param]
+        del entries["exp_avg_sq"]  # CPython gives its place to the next tensor
+        entries["exp_avg_sq"] = torch.zeros(6, 4, dtype=torch.bfloat16)
+        outcomes.append(outcome(subject, param))
+    assert_same(*outcomes)
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP])
+def test_a_weight_that_outgrew_its_gradient_is_refused_as_in_plain_torch(optimizer):
+    subject, param = stepped_twice(None, optimizer)
+    param.data = torch.ones(4000, 4)
+    for entries in subject.state.values():
+        entries.update({name: torch.ones(4000, 4) for name in entries if name != "step"})
+    with pytest.raises(RuntimeError, match="size"):
+        subject.step()
+
+
+@pytest.mark.usefixtures("told")
+def test_a_gradient_without_memory_is_a_gradient_of_zeros():
+    ends = []
+    for make in (torch._efficientzerotensor, torch.zeros):
+        subject, param = stepped_twice(None)
+        param.grad = make(6, 4)
+        subject.step()
+        ends.append(param.detach())
+    torch.testing.assert_close(*ends)
