@@ -135,6 +135,23 @@ def test_a_choice_reloads_its_section_alone_and_stays_in_a_copied_link(signed_in
     expect(page.locator("#chart-curves")).to_be_in_viewport()
 
 
+HEAT = """async () => {
+  const loaded = performance.getEntriesByType("resource").map(({name}) => name);
+  const {drawHeat} = await import(loaded.find((name) => name.includes("/draw-heat")));
+  const data = {title: "", caption: "", x: {name: "delta", names: ["1", "2", "3"]}, y: {name: "wd_ratio", names: ["1"]},
+                cells: [[0, 0, 0.1, 2], [1, 0, 0.05, 40], [2, 0, 0.2, 3]], best: [1, 0], scale: [0.05, 0.2]};
+  const {option} = drawHeat(data, {}, 600);
+  const cells = option.series[0].data.map(({cell, itemStyle}) => [cell[0], "decal" in itemStyle]);
+  return {decals: option.aria.decal.show, cells};
+}"""
+
+
+def test_a_heat_map_hatches_only_cells_of_few_trials_and_draws_the_best_over_its_neighbours(signed_in, study):
+    page = signed_in(f"/studies/{study}#sensitivity")
+    chart(page, "surface-1")
+    assert page.evaluate(HEAT) == {"decals": False, "cells": [[0, True], [2, False], [1, False]]}
+
+
 def test_a_failed_refresh_keeps_the_chart_and_says_since_when(browser, server, study):
     with browser.new_context(base_url=server.address) as context, server.client() as client:
         page = context.new_page()

@@ -22,6 +22,7 @@ export function drawHeat(data, look, width) {
     height: 440,
     option: {
       ...frame(data, look),
+      aria: {...frame(data, look).aria, decal: {show: false}},  // hatching means few trials here, and numbers stand in every cell
       grid: {left: 48, right: 8, top: 30, bottom: 96},
       xAxis: axis(data.x, {nameLocation: "middle", nameGap: 26}),
       yAxis: axis(data.y, {nameLocation: "end", nameGap: 8, nameTextStyle: {color: look.muted, fontSize: SMALL, align: "left", padding: [0, 0, 0, -40]}}),
@@ -32,11 +33,17 @@ export function drawHeat(data, look, width) {
         text: [`${sig(data.scale[1], 3)}`, `${sig(data.scale[0], 3)} (best)`], textStyle: {color: look.muted, fontSize: SMALL},
       },
       series: [{
-        type: "heatmap", data: data.cells.map((cell) => item(cell, data.best, look, shade, isNarrow)),
+        type: "heatmap", data: lastlyBest(data).map((cell) => item(cell, data.best, look, shade, isNarrow)),
         emphasis: {itemStyle: {borderColor: look.ink, borderWidth: 2}},
       }],
     },
   };
+}
+
+// The best cell comes last, so that no neighbour covers its outline.
+function lastlyBest({cells, best}) {
+  const isBest = ([i, j]) => Boolean(best) && best[0] === i && best[1] === j;
+  return [...cells.filter((cell) => !isBest(cell)), ...cells.filter(isBest)];
 }
 
 // The colour at a place between 0 and 1.

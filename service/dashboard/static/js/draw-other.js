@@ -4,6 +4,7 @@ import {axisOption, between, frame, legend, MARKS, scaleOf, sig, SMALL, textWidt
 
 const ROW_PX = {wide: 46, narrow: 62};
 const LINE_PX = 16;
+const MANY_LINES = 60;
 
 export const isEmptyIntervals = (data) => !data.series.some((entry) => Number.isFinite(entry.interval[0]));
 
@@ -94,7 +95,7 @@ export function drawParallel(data, look, width) {
     tooltip: {...tooltip(look), trigger: "item", formatter: ({seriesName, data: line}) => [seriesName, ...scales.map((scale, i) => `${scale.name}  ${line.value[i] === "-" ? "–" : sig(scale.from(line.value[i]))}`)].join("\n")},
     series: data.series.map((entry) => ({
       name: entry.label, type: "parallel", smooth: false, inactiveOpacity: 0.04, activeOpacity: 0.9, itemStyle: {color: entry.colour},
-      lineStyle: {color: entry.colour, width: 1.5, opacity: 0.65, type: entry.dash},
+      lineStyle: {color: entry.colour, width: 1.5, opacity: lines.length > MANY_LINES ? 0.3 : 0.65, type: entry.dash},
       data: entry.lines.map((line) => ({value: line.map((value, i) => (Number.isFinite(value) ? scales[i].to(value) : "-"))})),
     })),
   };
