@@ -72,6 +72,20 @@ def test_an_unequal_budget_is_never_a_verdict(api, see, ledger):  # noqa: F811
     assert "Not comparable yet: adamw" in see(f"/studies/{study_id}")
 
 
+def test_a_cancelled_study_promises_nothing_more(api, see, ledger):  # noqa: F811
+    study_id = submit(api)
+    register(ledger)
+    run(ledger, study_id, most=5)
+    assert api.post(f"/api/v1/studies/{study_id}/cancel").status_code == 200
+    overview = see(f"/studies/{study_id}")
+    assert "No verdict: the study was cancelled before its arms could be compared." in overview
+    assert "No winner was chosen." in overview
+    assert "there are no budget curves" in see(f"/studies/{study_id}/parts/budget")
+    listed = see("/studies")
+    assert "failed or cancelled" in listed
+    assert "none yet" not in listed
+
+
 def test_a_finished_study_says_which_how_much_how_sure_and_what_to_paste(api, see, ledger):  # noqa: F811
     study_id = submit(api)
     register(ledger)
