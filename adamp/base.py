@@ -212,9 +212,10 @@ class TangentOptimizer(Optimizer):
         return () if group.get("momentum") == 0 else self.state_names
 
     def _read_hyper(self, group: dict[str, Any]) -> Hyper:
-        """The hyperparameters of `group`, without waiting for a learning rate that lies on a GPU."""
+        """The hyperparameters of `group`, without waiting for a learning rate on the GPU of all parameters."""
         lr = group["lr"]
-        if not isinstance(lr, Tensor) or lr.device.type == "cpu":
+        is_here = not isinstance(lr, Tensor) or lr.device.type == "cpu"
+        if is_here or any(param.device.type == "cpu" for param in group["params"]):
             return self._hyper(group)
         hyper = self._hyper({**group, "lr": math.nan})
         hyper.lr_tensor = lr

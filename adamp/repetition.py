@@ -3,7 +3,19 @@
 import ctypes
 import sys
 from collections.abc import Sequence
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_uint32, c_void_p, py_object
+from ctypes import (
+    POINTER,
+    c_char_p,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint8,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    py_object,
+)
 from enum import IntEnum
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,7 +25,7 @@ from torch import Tensor
 
 from adamp.native import Hyper, Plan, instruction_set, parallel_function
 
-_DLPACK_MAJOR = 1
+_DLPACK_MAJOR, _ON_CPU, _IS_FLOAT = 1, 1, 2
 _FUNCTIONS = (
     *("PyList_Size", "PyList_GetItem", "PyDict_Next", "PyDict_GetItemWithError", "PyObject_GetAttr"),
     *("PyObject_CallOneArg", "PyObject_Type", "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread"),
@@ -38,6 +50,21 @@ class _ExchangeTable(ctypes.Structure):
         ("major", c_uint32),
         ("minor", c_uint32),
         *((name, c_void_p) for name in ("previous", "allocate", "export", "import_", "describe", "stream")),
+    ]
+
+
+class _Described(ctypes.Structure):
+    """`struct described`: DLPack's DLTensor."""
+
+    _fields_ = [
+        ("data", c_void_p),
+        *((name, c_int32) for name in ("device_type", "device_id", "n_dims")),
+        ("code", c_uint8),
+        ("bits", c_uint8),
+        ("lanes", c_uint16),
+        ("shape", POINTER(c_int64)),
+        ("strides", POINTER(c_int64)),
+        ("byte_offset", c_uint64),
     ]
 
 
@@ -99,18 +126,41 @@ class Stepped(NamedTuple):
 @cache
 def interpreter() -> Interpreter | None:
     """The functions that C needs, or None where torch (before 2.10) or the interpreter does not have them."""
-    capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     # Without the interpreter's lock, objects could change between two looks at them.
     has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
-    if capsule is None or sys.implementation.name != "cpython" or not has_lock:
+    if sys.implementation.name != "cpython" or not has_lock:
         return None
-    api = ctypes.pythonapi
-    get_pointer = ctypes.PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", api))
+    try:
+        describe = _find_describe()
+        functions = [ctypes.cast(ctypes.pythonapi[name], c_void_p) for name in _FUNCTIONS]
+    except (AttributeError, ValueError):  # Python 3.10 has some of them in its headers only
+        return None
+    return Interpreter(*functions, describe, *map(id, _OBJECTS)) if describe and _tells_true(describe) else None
+
+
+def _find_describe() -> int | None:
+    """Address of the function that describes a tensor to C.
+
+    Raises:
+        ValueError: There is no table of functions.
+    """
+    capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+    get_pointer = ctypes.PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
     table = _ExchangeTable.from_address(get_pointer(capsule, b"dlpack_exchange_api"))
-    if table.major != _DLPACK_MAJOR or not table.describe:
-        return None
-    functions = (ctypes.cast(api[name], c_void_p) for name in _FUNCTIONS)
-    return Interpreter(*functions, table.describe, *map(id, _OBJECTS))
+    return table.describe if table.major == _DLPACK_MAJOR else None
+
+
+def _tells_true(describe: int) -> bool:
+    """Whether the function at `describe` says what torch says; to older torch, other packages add a table of theirs."""
+    tensor, told = torch.zeros(4, 3)[2:].t(), _Described()
+    try:
+        ctypes.PYFUNCTYPE(c_int, py_object, POINTER(_Described))(describe)(tensor, told)
+    except (RuntimeError, BufferError, TypeError, SystemError):
+        return False
+    kind = (told.device_type, told.n_dims, told.code, told.bits, told.lanes)
+    if kind != (_ON_CPU, tensor.ndim, _IS_FLOAT, 32, 1) or (told.data or 0) + told.byte_offset != tensor.data_ptr():
+        return False
+    return (*told.shape[: tensor.ndim], *told.strides[: tensor.ndim]) == (*tensor.shape, *tensor.stride())
 
 
 @cache

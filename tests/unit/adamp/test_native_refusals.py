@@ -1,9 +1,11 @@
 """A step that fails, or tensors that were changed behind the optimizer's back, never lead the native step astray."""
 
+import ctypes
+
 import pytest
 import torch
 
-from adamp import SGDP, AdamP, base, native
+from adamp import SGDP, AdamP, base, native, repetition
 from tests.unit.adamp.repeated import give_gradients, repeats
 
 pytestmark = pytest.mark.skipif(native.why_not() is not None, reason="no native step")
@@ -135,3 +137,57 @@ def test_a_gradient_without_memory_is_a_gradient_of_zeros():
         subject.step()
         ends.append(param.detach())
     torch.testing.assert_close(*ends)
+
+
+FINDS = repetition.interpreter.__wrapped__
+
+
+def test_torch_describes_its_tensors_as_they_are():
+    has_table = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")
+    assert (FINDS() is not None) == has_table
+
+
+@pytest.mark.parametrize("table", [12345, None, object()], ids=["address", "none", "object"])
+def test_a_table_of_another_kind_is_left_alone(table, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__dlpack_c_exchange_api__", table, raising=False)
+    assert FINDS() is None
+
+
+def test_an_interpreter_without_one_of_the_functions_is_left_alone(monkeypatch):
+    monkeypatch.setattr(repetition, "_FUNCTIONS", (*repetition._FUNCTIONS[1:], "PyObject_NoSuchFunction"))
+    assert FINDS() is None
+
+
+@pytest.mark.parametrize("field", ["data", "n_dims", "code", "bits", "device_type", "byte_offset"])
+def test_a_function_that_describes_otherwise_than_torch_is_not_used(field, monkeypatch):
+    true = repetition._find_describe()
+    tell = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.POINTER(repetition._Described))
+
+    @tell
+    def lie(tensor, told):
+        answer = tell(true)(tensor, told)
+        setattr(told.contents, field, getattr(told.contents, field) + 4)
+        return answer
+
+    monkeypatch.setattr(repetition, "_find_describe", lambda: ctypes.cast(lie, ctypes.c_void_p).value)
+    assert FINDS() is None
+
+
+class Elsewhere(torch.Tensor):
+    """A number that says it lies on a GPU."""
+
+    device = property(lambda _: torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize("optimizer", [AdamP, SGDP])
+def test_a_learning_rate_on_another_device_is_read_for_weights_on_the_cpu(optimizer):
+    ends = []
+    for lr in (0.1, torch.tensor(0.1, dtype=torch.float64).as_subclass(Elsewhere)):
+        subject, param = stepped_twice(None, optimizer)
+        subject.param_groups[0]["lr"] = lr
+        for seed in (2, 3):
+            give_gradients([param], seed)
+            subject.step()
+        ends.append(param.detach())
+    assert torch.equal(*ends)
