@@ -81,6 +81,30 @@ def test_page_is_whole_quiet_within_its_width_and_accessible(signed_in, scene, p
     look(signed_in, filled_in(path, scene), filled_in(PAGES[path], scene))
 
 
+def test_what_must_not_happen_is_noticed(browser, server, session):
+    """The other tests here would be green if nobody heard a violation."""
+    with browser.new_context(base_url=server.address, storage_state=session) as context:
+        page = context.new_page()
+        watched = Watched(page, server.address)
+        page.goto("/queue")
+        judge(page)
+        page.evaluate("document.body.append(Object.assign(document.createElement('script'), {textContent: 'x = 1'}))")
+        page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')")
+        page.evaluate("fetch('https://elsewhere.example/').catch(() => {})")
+        page.evaluate("setTimeout(() => { throw new Error('by the test'); })")
+        page.wait_for_timeout(200)
+        heard = "\n".join(watched.problems)
+        for words in ("script-src 'self'", "style-src 'self'", "connect-src 'self'", "by the test"):
+            assert words in heard
+        assert page.evaluate("'x' in window") is False
+        page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"/favicon.ico\">')")
+        with pytest.raises(AssertionError, match="image-alt"):
+            judge(page)
+        page.evaluate("document.querySelector('main').style.width = '2000px'")
+        with pytest.raises(AssertionError, match="scrollWidth"):
+            judge(page)
+
+
 def test_page_that_is_not_there_is_one_too(signed_in, scene):
     look(signed_in, "/studies/99", "There is no such page", allowed="404 (Not Found)")
 
