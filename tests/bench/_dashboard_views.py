@@ -12,7 +12,8 @@ _PLOTS = """(plots => plots.length >= {n} && plots.every(plot =>
 """At least n of Plotly's charts are there, and each has data and an axis with ticks, which it draws with the data."""
 _DRAWN = """(document.querySelector("{0} figure[data-drawn]") && !document.querySelector(
     "{0} [data-part]:empty, {0} [aria-busy=true], {0} figure[data-chart]:not([data-drawn])"))"""
-_WHOLE = "(missing => missing ? (missing.scrollIntoView(), false) : true)(document.querySelector('{}'))"
+_WHOLE = """(missing => missing ? (missing.scrollIntoView(), false) : document.querySelector("#trials tbody tr"))(
+    document.querySelector("{}"))"""
 
 
 @dataclass(frozen=True)
