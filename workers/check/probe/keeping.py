@@ -1,5 +1,6 @@
 """What an optimizer keeps: its state in every precision, and that state saved, loaded, copied and pickled."""
 
+import contextlib
 import copy
 import io
 import pickle
@@ -25,6 +26,31 @@ def states(make: Make, notes: Notes, settings: Sequence[dict[str, Any]], methods
             bench = Bench(make, arguments, dtype=dtype, methods=methods)
             notes.trial(f"{label}, no step", bench.told_in_full, MEASURED)
             notes.trial(f"{label}, 4 steps", lambda bench=bench: bench.steps(4).told_in_full(), MEASURED)  # type: ignore[misc]
+    notes.floor = 0.0
+    notes.trial("64 bit by default", lambda: _with_wide_default(make))
+    for label, arguments in (("no device", {}), *((f"no device {entry!r}", entry) for entry in settings)):
+        notes.trial(label, lambda arguments=arguments: _without_device(make, arguments))  # type: ignore[misc]
+
+
+def _with_wide_default(make: Make) -> Any:
+    """The state of 32-bit weights where new tensors have 64 bit unless a dtype is named."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return [Bench(make, dtype=dtype).steps(2).optimizer.state_dict()["state"] for dtype in DTYPES[:2]]
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _without_device(make: Make, arguments: dict[str, Any]) -> Any:
+    """Where state is put for weights of another device than the CPU: the one that every machine has holds no values."""
+    params = [torch.ones(shape, device="meta", requires_grad=True) for shape in ((3, 4), (3,))]
+    optimizer = make(params, **arguments)
+    for param in params:
+        param.grad = torch.ones_like(param, requires_grad=False)
+    with contextlib.suppress(Exception):  # a step may read what is not there
+        optimizer.step()
+    return optimizer.state_dict()["state"]
 
 
 def loading(make: Make, notes: Notes) -> None:
