@@ -25,8 +25,8 @@ _BLIND = """- **What no case holds**: GPUs, several processes, sparse or complex
   `--seed` draws others.
 - **Decisions at their threshold**: cases within 1e-3 of it are left out, for there two right programs may differ.
 - **Arguments that the configuration does not name**: `dimensions`, `extras` and `variants` say what is tried.
-- **What is no result of a step**: messages of refusals, diagnostics, `repr`, documentation. That a step refuses is
-  seen, its words are not.
+- **What nobody asks for**: documentation, warnings, ranges of the profiler, methods that `methods` does not name,
+  and values that the interface's tables do not try.
 - **A bug that the baseline has too**: the baseline is the golden, unless a `reference` is named.
 - **Losses of speed below the limit**, 10 % by default: those of many changes add up, which only a nightly comparison
   with the last release shows."""
@@ -130,6 +130,7 @@ def _refactors(document: Mapping[str, Any]) -> str:
         f"numerics layer by itself, each run with cases of its own: {n_alarms} alarms in "
         f"{len(noops)} runs"
         + (f" (with 95 % confidence fewer than {100 * 3 / len(noops):.1f} %)." if noops and not n_alarms else ".")
+        + " Each ran the paths that it changes, and compared the interface, for which nothing is drawn, once."
     ]
     rows = [
         "| refactor | runs | alarms | 64-bit error over its limit: median, largest | 32-bit |",

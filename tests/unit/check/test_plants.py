@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from workers.check import selftest_results
 from workers.check.plants import Edit, Plant, read_plants
 from workers.check.selftest import SHORT, Outcome
 from workers.check.selftest_noops import NoopRun, planned_runs
-from workers.check.selftest_page import render
+from workers.check.selftest_page import DATA, PAGE, render
 
 ADAMP = Path(__file__).resolve().parents[3] / "adamp"
 PLANTS = read_plants()
@@ -39,6 +40,18 @@ def test_there_are_bugs_for_both_paths_and_refactors():
     assert sum(plant.layer is not None for plant in PLANTS) >= 60
     assert sum(plant.layer is None for plant in PLANTS) >= 3
     assert {plant.path for plant in PLANTS} == {"plain", "native"}
+
+
+def test_the_page_is_made_from_its_numbers():
+    assert PAGE.read_text() == render(json.loads(DATA.read_text()))
+
+
+def test_every_bug_was_caught_by_its_layer_and_no_refactor_alarmed():
+    document = json.loads(DATA.read_text())
+    assert [plant["name"] for plant in document["plants"]] == [plant.name for plant in PLANTS]
+    assert [plant["name"] for plant in document["plants"] if not plant["is_right"]] == []
+    assert len(document["noops"]) >= 150
+    assert [noop for noop in document["noops"] if noop["has_alarmed"]] == []
 
 
 def page_of(plant=None, noop=None):
