@@ -122,7 +122,7 @@ class TangentOptimizer(Optimizer):
             The key is (index of the group, index of the parameter in its group).
         """
         return {
-            place: read_record(self._records[param], param, self.param_groups[place[0]])
+            place: read_record(self._records[param], param, self._own_settings(self.param_groups[place[0]]))
             for place, param in self._parameters()
             if param in self._records
         }
@@ -171,7 +171,14 @@ class TangentOptimizer(Optimizer):
 
     def _rule(self, group: dict[str, Any]) -> tuple[object, ...]:
         """What a group's table rests on besides its tensors."""
-        return group["fused"], group.get("channel_dim"), self._state_keys(group)
+        return group["fused"], self._channel_dim(group), self._state_keys(group)
+
+    def _own_settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {name: group[name] for name in self.hyperparameters if name in group}
+
+    def _channel_dim(self, group: dict[str, Any]) -> int | None:
+        """None where projection is never considered, though a group loaded from another optimizer may name one."""
+        return group["channel_dim"] if "channel_dim" in self.hyperparameters else None
 
     def _note(self, work: list[_Work]) -> None:
         """Let the next step repeat this one, where it was native."""
@@ -201,7 +208,7 @@ class TangentOptimizer(Optimizer):
         state = self._columns(params, group)
         plan = self._plan(index, group, params)
         if plan is not None:
-            left = plan.step(params, grads, state, self._record, self._read_hyper(group), group.get("channel_dim"))
+            left = plan.step(params, grads, state, self._record, self._read_hyper(group), self._channel_dim(group))
             if not left:
                 return
             params, grads = [params[i] for i in left], [grads[i] for i in left]
@@ -237,9 +244,12 @@ class TangentOptimizer(Optimizer):
                 yield (i, j), param
 
     def _record(self, param: Tensor) -> StepRecord:
-        if param not in self._records:
-            self._records[param] = new_record(param, arithmetic_dtype(param.dtype))
-        return self._records[param]
+        dtype = arithmetic_dtype(param.dtype)
+        record = self._records.get(param) or new_record(param, dtype)
+        if record.stats.dtype != dtype or record.stats.device != param.device:  # after model.double(), say
+            record = StepRecord(record.stats.to(param.device, dtype), record.counts.to(param.device))
+        self._records[param] = record
+        return record
 
 
 def _with_gradients(params: list[Tensor]) -> _Work:

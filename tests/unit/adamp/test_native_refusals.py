@@ -5,7 +5,7 @@ import ctypes
 import pytest
 import torch
 
-from adamp import SGDP, AdamP, base, native, repetition
+from adamp import SGDP, SGDW, AdamP, base, native, repetition
 from tests.unit.adamp.repeated import give_gradients, repeats
 
 pytestmark = pytest.mark.skipif(native.why_not() is not None, reason="no native step")
@@ -191,3 +191,38 @@ def test_a_learning_rate_on_another_device_is_read_for_weights_on_the_cpu(optimi
             subject.step()
         ends.append(param.detach())
     assert torch.equal(*ends)
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(("optimizer", "hyper"), [(SGDP, {}), (AdamP, {}), (SGDP, {"momentum": 0.9})], ids=str)
+def test_diagnostics_follow_a_model_that_is_made_double(optimizer, hyper):
+    told = []
+    for fused in (None, False):
+        subject, param = stepped_twice(fused, optimizer, **hyper)
+        saved = subject.state_dict()
+        param.data = param.double()
+        subject.load_state_dict(saved)
+        for _ in range(2):
+            param.grad = torch.ones_like(param)
+            subject.step()
+        (record,) = subject.diagnostics().values()
+        told.append(record)
+    assert told[0].n_steps == told[1].n_steps == 4
+    assert told[0].weight_norm == pytest.approx(told[1].weight_norm, rel=1e-6)
+    assert told[0].layer_cos == pytest.approx(told[1].layer_cos, rel=1e-6)
+
+
+@pytest.mark.usefixtures("told")
+def test_sgdw_that_loads_the_state_of_sgdp_does_not_project():
+    ends = []
+    for fused in (None, False):
+        source, _ = stepped_twice(fused, SGDP, momentum=0.9, delta=10.0, weight_decay=0.1)
+        subject, param = stepped_twice(fused, SGDW, momentum=0.9)
+        subject.load_state_dict(source.state_dict())
+        for seed in (2, 3):
+            give_gradients([param], seed)
+            subject.step()
+        (record,) = subject.diagnostics().values()
+        assert record.channel_cos is None
+        ends.append(param.detach())
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)
