@@ -114,11 +114,11 @@ def test_a_hundred_times_the_trials_are_at_most_three_tenths_more_bytes(opened, 
     ],
 )
 def test_a_page_of_trials_and_their_number_are_found_within_100_ms(module_ledger, studies, size, words, sort):
-    """Of 100,000 trials ("table") and of 40,000; the best of five, since other programs run meanwhile."""
+    """Of 100,000 trials ("table") and of 40,000; the best of ten, since other programs run meanwhile."""
     conditions = parse_filter(words, {"lr"})
     seconds = []
     with module_ledger[1].transaction() as connection:
-        for _ in range(5):
+        for _ in range(10):
             before = time.perf_counter()
             found = page_of_trials(
                 connection, studies[size, 0], conditions, sort=sort.lstrip("-"), is_descending=sort.startswith("-")
