@@ -189,30 +189,33 @@ def _move(batch: _Batch, directions: list[Tensor], step_sizes: list[float], deca
     weights = batch.weights
     measured = _measure(batch.grads, weights, view)
     _note(batch.records, measured, decay, view)
-    plain = []
-    factors = {}
+    removed: dict[int, Tensor] = {}
     for i, (weight, told) in enumerate(zip(weights, measured, strict=True)):
-        if view is None or told.decision is Decision.NONE:
-            plain.append(weight)
-        else:
-            factors[i] = _factor(weight, directions[i], step_sizes[i], told, decay, view)
-    # Decay is subtracted from the weight rather than from 1: 1 - 1e-6 rounded to float32 would be 3 % off.
-    if decay.rate > 0 and plain:
-        torch._foreach_add_(plain, plain, alpha=-decay.rate)
-    for i, factor in factors.items():
-        weights[i].addcmul_(weights[i], factor, value=-1)
-    _subtract(weights, directions, step_sizes)
+        if view is not None and told.decision is not Decision.NONE:
+            removed[i] = weight * _factor(weight, directions[i], step_sizes[i], told, decay, view)
+    free = [i for i in range(len(weights)) if i not in removed]
+    if decay.rate > 0 and free:
+        rate = torch.tensor(decay.rate, dtype=weights[0].dtype)
+        removed.update(zip(free, torch._foreach_mul([weights[i] for i in free], rate), strict=True))
+        free = []
+    # What is removed joins the step before the subtraction, which rounds to the weight's last digit: once, not twice.
+    bound, updates = list(removed), list(removed.values())
+    if bound:
+        _add(updates, [directions[i] for i in bound], [step_sizes[i] for i in bound])
+        torch._foreach_sub_([weights[i] for i in bound], updates)
+    if free:
+        _add([weights[i] for i in free], [directions[i] for i in free], [-step_sizes[i] for i in free])
     if weights is not batch.params:
         torch._foreach_copy_(batch.params, weights)
 
 
-def _subtract(weights: list[Tensor], directions: list[Tensor], step_sizes: list[float]) -> None:
-    """Mostly all tensors took as many steps, and one call takes all."""
+def _add(tensors: list[Tensor], directions: list[Tensor], step_sizes: list[float]) -> None:
+    """In place. Mostly all tensors took as many steps, and one call takes all."""
     if len(set(step_sizes)) == 1:
-        torch._foreach_add_(weights, directions, alpha=-step_sizes[0])
+        torch._foreach_add_(tensors, directions, alpha=step_sizes[0])
         return
-    for weight, direction, step_size in zip(weights, directions, step_sizes, strict=True):
-        weight.add_(direction, alpha=-step_size)
+    for tensor, direction, step_size in zip(tensors, directions, step_sizes, strict=True):
+        tensor.add_(direction, alpha=step_size)
 
 
 def _factor(weight: Tensor, direction: Tensor, step_size: float, told: Measured, decay: Decay, view: View) -> Tensor:
