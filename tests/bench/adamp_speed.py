@@ -1,7 +1,8 @@
 """Time of an optimizer's step relative to torch's fused one: `python -m tests.bench.adamp_speed [seconds per cell]`.
 
-Writes docs/benchmarks/adamp.json, and docs/benchmarks/adamp.md from it (`--page` does only that; `--one-thread`
-leaves two threads out, for a machine that others load). The optimizers take turns (A B B A) in one process on weights
+Writes docs/benchmarks/adamp.json, and docs/benchmarks/adamp.md from it (`--page` does only that). `--model NAME`,
+`--threads N` and `--only TEXT of the optimizer's name` measure a part; the other rows stay if they are of the same
+day, machine and versions. The optimizers take turns (A B B A) in one process on weights
 that move, with new random gradients each time, so that a guess of the decision is wrong as often as chance has it.
 Ratios are of medians: of CPU time with one thread, of wall time with two.
 """
@@ -22,14 +23,14 @@ import torch
 from torch import Tensor
 
 import adamp
-from tests.bench.adamp_page import write_page
+from tests.bench.adamp_page import ROWS, write_page
 from tests.bench.models import MODELS, Shape
 
 FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
 _SGD = {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-5}
 _ADAM = {"lr": 1e-3, "weight_decay": 1e-2}
 
-_SLOW = ("AdamP in plain torch", "authors' AdamP", "authors' SGDP")
+_SLOW = ("AdamP in plain torch",)
 
 Make = Callable[[list[Tensor]], torch.optim.Optimizer]
 BASELINES: dict[str, Make] = {
@@ -134,20 +135,38 @@ def compare(baseline: Make, make: Make, kind: str, shapes: list[Shape], seconds:
     }
 
 
+def _option(name: str, default: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
 def measure(seconds: float) -> list[dict[str, Any]]:
-    """Every contender on every model with 1 and 2 threads."""
+    """The contenders on the models with 1 and 2 threads, as far as the options ask for them."""
     rows = []
     for model, shapes in MODELS.items():
-        for n_threads in (1,) if "--one-thread" in sys.argv else (1, 2):
+        for n_threads in (1, 2):
+            if model != _option("--model", model) or str(n_threads) != _option("--threads", str(n_threads)):
+                continue
             torch.set_num_threads(n_threads)
             for baseline, rivals in contenders().items():
                 for name, (make, kind) in rivals.items():
-                    if model == "GPT 124M" and name in _SLOW:
-                        continue  # minutes
+                    if _option("--only", "") not in name or (model == "GPT 124M" and name in _SLOW):
+                        continue
                     told = compare(BASELINES[baseline], make, kind, shapes, seconds)
                     rows.append({"model": model, "n_threads": n_threads, "optimizer": name, **told})
                     sys.stdout.write(f"{rows[-1]}\n")
     return rows
+
+
+def _place(row: dict[str, Any]) -> tuple[int, int, int]:
+    return list(MODELS).index(row["model"]), row["n_threads"], ROWS.index(row["optimizer"])
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`new` with the rows of `old` that it has not, if the two are of the same day, machine and versions."""
+    if {**old, "rows": []} != {**new, "rows": []}:
+        return new
+    rows = {_place(row): row for row in (*old["rows"], *new["rows"])}
+    return {**new, "rows": [rows[place] for place in sorted(rows)]}
 
 
 def _cpu_model() -> str:
@@ -168,6 +187,7 @@ def main() -> None:
             "adamp": adamp.__version__,
             "rows": measure(seconds),
         }
+        told = merged(json.loads(target.read_text()), told)
         target.write_text(json.dumps(told, indent=1) + "\n")
     (FOLDER / "adamp.md").write_text(write_page(json.loads(target.read_text())))
 
