@@ -227,16 +227,14 @@ class Amnesiac(Right):
         return type(self)(copy.deepcopy(self.param_groups, memo), **self.defaults)
 
 
-class Stale(Right):
-    """Reads lr once."""
+class Private(Right):
+    """Keeps a table of its own."""
 
     def __init__(self, params: Any, **arguments: Any) -> None:
+        self._table = dict[int, int]()
         super().__init__(params, **arguments)
-        self.first = [group["lr"] for group in self.param_groups]
 
-    def move(self, param: Any, state: Any, group: Any) -> None:
-        steps = {len(state), 1}
-        super().move(param, state, {**group, "lr": self.first[0]} if steps == {1} and param.ndim == 0 else group)
+    __init__.__signature__ = inspect.signature(Right.__init__)  # type: ignore[attr-defined]
 
 
 class Telling(Right):

@@ -1,5 +1,6 @@
 """What the numerics layer sees of an optimizer besides its trajectories."""
 
+import json
 import math
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from service.domain.checks import CheckVerdict
 from tests.unit.check import numerics_support as toys
 from workers.check.acknowledgement import with_acknowledgement
-from workers.check.interface import NAME, compare_interface, differences
+from workers.check.interface import NAME, compare_interface, differences, request_of
+from workers.check.probe import tensors
 from workers.check.probe.notes import Notes
 
 
@@ -109,3 +111,15 @@ def test_measured_numbers_agree_up_to_roundings_and_given_ones_exactly():
     assert differences(leaves(0.1, 1e-5), leaves(0.1 + 1e-12, 1e-5)) == []
     assert differences(leaves(math.inf, 1e-5), leaves(1.0, 1e-5)) == ["it"]
     assert differences(leaves(math.nan, 1e-5), leaves(math.nan, 1e-5)) == []
+
+
+def test_all_that_is_observed_can_be_sent_to_another_process():
+    config = toys.config_of(interface=True)
+    side = toys.SameProcess("Right", "baseline", dict(config.arguments))
+    leaves_of_states = side.call(NAME, timeout_s=60, **request_of(config), looks=["states"])["leaves"]
+    assert any(" on meta" in leaf for leaf in leaves_of_states.values() if isinstance(leaf, str))
+    assert json.dumps(tensors.encode(leaves_of_states))
+
+
+def test_names_that_are_an_optimizers_own_business_are_not_observed():
+    assert compared("Private").verdict is not CheckVerdict.FAIL

@@ -87,7 +87,7 @@ class Notes:
         value = value.detach()
         dtype = name_of(value.dtype)
         words = f"{dtype} {tuple(value.shape)} on {value.device.type}"
-        if value.layout != torch.strided:
+        if value.layout != torch.strided or value.is_meta:  # which holds no numbers
             self.leaves[path] = f"{words}, {value.layout}"
             return
         self.leaves[f"{path} is"] = f"{words}, strides {value.stride()}"
