@@ -36,7 +36,7 @@ from tests.bench.overhead import cpu_model
 from tests.browser.measuring import Visit
 
 FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
-TABLE_ARM = 25_000
+TABLE, TABLE_ARM = "table", 25_000
 FILTERS = ("", "arm=adamp", "state=complete", "arm=adamp delta<0.1 state=complete", "value<0.08 phase=confirm")
 SORTS = ("number", "value", "-value", "-duration_s", "test_value")
 N_PAGES = 8
@@ -147,21 +147,22 @@ def machine() -> dict[str, Any]:
 
 
 def measured(sizes: Sequence[int], names: Sequence[str], plans: dict[int, Plan]) -> Iterator[tuple[str, Any]]:
-    """(size, its figures), each with the machine; then ("table", ...) where the trials' view is asked for."""
-    for n_per_arm in sizes:
+    """(size, its figures), each with the machine; then ("table", ...) where "table" is among the names."""
+    views = [name for name in names if name in VIEWS]
+    for n_per_arm in sizes if views else ():
         on = machine()
         with engines() as started:
-            yield str(n_per_arm), {**on, "pages": pages(started, n_per_arm, names, plans[n_per_arm])}
-    if "trials" in names and sizes[-1] == max(PLANS):
+            yield str(n_per_arm), {**on, "pages": pages(started, n_per_arm, views, plans[n_per_arm])}
+    if TABLE in names:
         on = machine()
         with engines() as started:
-            yield "table", {**on, **table(started, TABLE_ARM, N_PAGES)}
+            yield TABLE, {**on, **table(started, TABLE_ARM, N_PAGES)}
 
 
 def keep(told: dict[str, Any], key: str, found: dict[str, Any]) -> None:
     """Put new figures in the place of old ones; views that were not measured this time keep theirs."""
-    if key == "table":
-        told["table"] = _rounded(found)
+    if key == TABLE:
+        told[TABLE] = _rounded(found)
         return
     before = told.setdefault("sizes", {}).get(key, {"pages": {}})["pages"]
     told["sizes"][key] = _rounded({**found, "pages": {**before, **found["pages"]}})
@@ -178,13 +179,13 @@ def _rounded(node: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", default=",".join(map(str, PLANS)), help="trials of an arm, separated by commas")
-    parser.add_argument("--views", default=",".join(VIEWS), help="pages to open, separated by commas")
+    parser.add_argument("--views", default=",".join((*VIEWS, TABLE)), help="pages to open, and table for its queries")
     parser.add_argument("--page", action="store_true", help="write the page from dashboard.json")
     parser.add_argument("--quick", action="store_true", help="measure little, print it, write nothing")
     arguments = parser.parse_args()
     names, target = arguments.views.split(","), FOLDER / "dashboard.json"
     if arguments.quick:
-        for _, found in measured([100], names, {100: Plan(1, 1)}):
+        for _, found in measured([100], [name for name in names if name in VIEWS], {100: Plan(1, 1)}):
             sys.stdout.write(json.dumps(_rounded(found), indent=2) + "\n")
         return
     told = json.loads(target.read_text()) if target.exists() else {}

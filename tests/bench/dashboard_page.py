@@ -110,7 +110,7 @@ def _growth(told: Mapping[str, Any]) -> list[str]:
 def _table(told: Mapping[str, Any]) -> str:
     what = f"trials table, {told['n_trials']:,} trials, page of 50: 95th percentile of its queries in ms"
     seen = f"median {told['median_ms']:.1f} ms, worst {told['worst_ms']:.0f} ms, {told['n_queries']} pages"
-    return _row(what, seen, told["p95_ms"], "at most", 100)
+    return _row(what, f"{seen}, load before {told['load_average_before']:.1f}", told["p95_ms"], "at most", 100)
 
 
 def _row(what: str, measured: str, figure: float, direction: str, target: float) -> str:
