@@ -109,6 +109,7 @@ def importance(report: Mapping[str, Any], styles: Styles) -> dict[str, Any]:
         y=axis("share"),
         series=drawn,
         table=table(["arm", "hyperparameter", "share"], rows),
+        empty="No arm has enough for this: 10 finished search trials, over all replicates, and something searched.",
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from service.domain.trial import Outcome
+from service.importance import MIN_TRIALS
 from service.reports import store_report
 from service.store.studies import get_study
 from service.store.trials import records
@@ -207,6 +208,7 @@ def test_charts_of_the_report_show_its_numbers(api, filled, data):  # noqa: F811
     names, values = shares["x"]["names"], of_arm(shares, "sgdp")["values"]
     entry = next(e for e in report["estimates"]["sensitivity"]["arms"] if e["arm"] == "sgdp")
     assert dict(zip(names, values, strict=True)) == entry["importances"]
+    assert f": {MIN_TRIALS} finished search trials" in shares["empty"]
 
 
 def test_a_chart_that_cannot_be_is_refused(api, filled):  # noqa: F811

@@ -77,7 +77,7 @@ class Chart {
     const hasLibrary = Boolean(globalThis.echarts);
     plot.hidden = isEmpty || !hasLibrary;
     for (const button of this.box.buttons) button.hidden = plot.hidden && button.dataset.tool !== "Copy link" && (isEmpty || ["SVG", "PNG"].includes(button.dataset.tool));
-    if (isEmpty) say(this.box, this.data.empty ?? "There is nothing to draw yet: no finished trials.");
+    if (isEmpty) say(this.box, this.data.empty ?? "There is nothing to draw: no finished trials.");
     else if (!hasLibrary) { say(this.box, "The chart library did not load; here are the chart's numbers."); if (table.hidden) this.toggle(); }
     else this.draw();
     this.figure.dataset.drawn = isEmpty ? "empty" : hasLibrary ? "yes" : "table";
