@@ -1,13 +1,9 @@
 """What pages may cost at 4 arms x 10,000 finished trials, and by how much more than at 100."""
 
-import time
-
 import pytest
 from sqlalchemy import text
 
-from service.domain.trial_filter import parse_filter
 from service.reports import store_report
-from service.store.dashboard_trials import count_trials, page_of_trials
 from tests.browser.filling import fill
 from tests.browser.measuring import Visit, resident_bytes, visit
 from tests.browser.shots import see_all
@@ -103,28 +99,6 @@ def test_a_hundred_times_the_trials_are_at_most_three_tenths_more_bytes(opened, 
     small, large = opened(*place(studies, "small"))[0], opened(*place(studies, "large"))[0]
     assert large.n_bytes <= 1.3 * small.n_bytes, (small, large)
     assert large.n_nodes <= 1.3 * small.n_nodes, (small, large)
-
-
-@pytest.mark.parametrize(
-    ("size", "words", "sort"),
-    [
-        ("table", "", "number"),
-        ("table", "state=complete lr<0.01", "value"),
-    ],
-)
-def test_a_page_of_trials_and_their_number_are_found_within_100_ms(module_ledger, studies, size, words, sort):
-    """Of 100,000 trials; the best of ten, since other programs run meanwhile."""
-    conditions = parse_filter(words, {"lr"})
-    seconds = []
-    with module_ledger[1].transaction() as connection:
-        for _ in range(10):
-            before = time.perf_counter()
-            found = page_of_trials(
-                connection, studies[size, 0], conditions, sort=sort.lstrip("-"), is_descending=sort.startswith("-")
-            )
-            assert count_trials(connection, studies[size, 0], conditions) >= len(found) == 50
-            seconds.append(time.perf_counter() - before)
-    assert min(seconds) <= 0.1, seconds
 
 
 def test_every_section_of_the_largest_study_and_the_server_stay_small(signed_in, server, studies):

@@ -69,7 +69,7 @@ def test_from_the_skip_link_to_a_cancelled_study(signed_in, scene):
     page.keyboard.press("Enter")
     tab_to(page, "Cancel the study")
     page.keyboard.press("Enter")
-    expect(page.locator("main .state").first).to_have_text("cancelled")
+    expect(page.locator("main .state").first).to_have_text("cancelled", timeout=30_000)
     tab_to(page, "Clone to a new study")
 
 

@@ -110,7 +110,7 @@ def test_optuna_opens_the_exported_storage(instance: Path, finished: int, tmp_pa
 
 
 def test_cancelled_study_is_said_and_not_a_success(instance: Path, tmp_path: Path) -> None:
-    long = {**SMALL, "name": "long", "search": {"sampler": "random", "trials": 100}}
+    long = {**SMALL, "name": "long", "search": {"sampler": "random", "trials": 3000}}
     said = succeed(tangent(instance, "submit", write_study(tmp_path, long)))
     number = re.search(r"study (\d+) submitted", said)
     assert number is not None

@@ -104,7 +104,7 @@ def test_paths_say_why_a_gpu_has_no_triton_step():
 
 @pytest.mark.parametrize("optimizer", [AdamP, SGDP, SGDW])
 def test_a_learning_rate_on_another_device_is_not_read_on_the_host(optimizer):
-    subject = optimizer([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
+    subject = optimizer([torch.nn.Parameter(torch.ones(2, 2, device="meta"))], lr=0.1)
     lr = torch.empty((), device="meta")  # has no value that could be read
     hyper = subject._read_hyper({**subject.param_groups[0], "lr": lr})
     assert math.isnan(hyper.lr)
