@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, StorageState, sync_playwright
 
+from service import control
+from service.client import Client
 from service.store.database import Database
-from tests.integration.api.support import ApiProcess
+from tests.integration.api.support import ApiProcess, register
 from tests.integration.conftest import engines_home, fresh_database, postgres, redis  # noqa: F401
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -55,6 +57,30 @@ def server(module_ledger: tuple[str, Database]) -> Iterator[ApiProcess]:
     process = ApiProcess(module_ledger[0])
     yield process
     process.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server: ApiProcess) -> Iterator[Client]:
+    """A client of that API."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ledger(module_ledger: tuple[str, Database]) -> Database:
+    """The module's database, with a worker that trials can be claimed for."""
+    register(module_ledger[1])
+    return module_ledger[1]
+
+
+@pytest.fixture
+def nothing_left(ledger: Database, client: Client) -> Iterator[None]:
+    """Studies of earlier tests offer no trials to later ones."""
+    yield
+    for study in client.list_studies():
+        if study["state"] in ("RUNNING", "PAUSED"):
+            with ledger.transaction() as connection:
+                control.cancel(connection, study["id"])
 
 
 class Watched:

@@ -9,31 +9,10 @@ from playwright.sync_api import Page, expect
 from service import control, studies
 from service.store.studies import get_study
 from tests.browser.scenes import begin, complete, failure, noisy, submitted
-from tests.integration.api.support import SMALL, WORKER, invented, plan, register, run
+from tests.integration.api.support import SMALL, WORKER, invented, plan, run
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
 FRAGILE = {"arms": SMALL["arms"][:1], "compare": [], "replicates": 1, "limits": {"failures": 0}}
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def ledger(module_ledger):
-    register(module_ledger[1])
-    return module_ledger[1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(ledger, client) -> Iterator[None]:
-    """Studies of earlier tests offer no trials to later ones."""
-    yield
-    for study in client.list_studies():
-        if study["state"] in ("RUNNING", "PAUSED"):
-            with ledger.transaction() as connection:
-                control.cancel(connection, study["id"])
 
 
 @pytest.fixture

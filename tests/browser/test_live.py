@@ -1,40 +1,16 @@
 """Open pages follow the ledger without a reload: by events, by looking again where events fail, to the verdict."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from service import control
 from service.store.leases import renew_lease
 from tests.browser.scenes import begin, complete, submitted
-from tests.integration.api.support import claim, finish, invented, plan, register
+from tests.integration.api.support import claim, finish, invented, plan
 from tests.integration.store.support import LEASE
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
 LATER = 16_000
 """Milliseconds after which a page that polls has looked again."""
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def ledger(module_ledger):
-    register(module_ledger[1])
-    return module_ledger[1]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(ledger, client) -> Iterator[None]:
-    """Studies of earlier tests offer no trials to later ones."""
-    yield
-    for study in client.list_studies():
-        if study["state"] in ("RUNNING", "PAUSED"):
-            with ledger.transaction() as connection:
-                control.cancel(connection, study["id"])
 
 
 def with_clock(page: Page) -> Page:

@@ -9,21 +9,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.scenes import begin, finished, submitted
 from tests.browser.test_pages import judge
-from tests.integration.api.support import ApiProcess, register
+from tests.integration.api.support import ApiProcess
 
 LATER = 16_000
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with server.client() as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def ledger(module_ledger):
-    register(module_ledger[1])
-    return module_ledger[1]
 
 
 @pytest.fixture(scope="module")

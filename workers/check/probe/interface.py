@@ -1,16 +1,13 @@
 """The command "interface": all that can be observed of an optimizer besides its trajectories."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import torch
 
 from .happenings import extremes, happenings
 from .keeping import copies, loading, states
 from .notes import Notes
 from .refusals import constructors, groups
-from .trajectory import with_overrides
+from .trajectory import own_random_state, with_overrides
 
 Make = Callable[..., Any]
 Settings = list[dict[str, Any]]
@@ -44,7 +41,7 @@ def interface(make_optimizer: Make, arguments: dict[str, Any]) -> dict[str, Any]
     """
     leaves: dict[str, Any] = {}
     looks = arguments.get("looks") or LOOKS
-    with _own_random_state():
+    with own_random_state():
         for place, variant in enumerate(arguments["variants"]):
             words = "".join(f"{key}={value!r}: " for key, value in variant.items())
             chosen = {**ONCE, **BY_VARIANT} if place == 0 else BY_VARIANT
@@ -60,13 +57,3 @@ def _with(make_optimizer: Make, variant: dict[str, Any]) -> Make:
     make = with_overrides(make_optimizer, variant)
     make.optimizer = make_optimizer.optimizer  # type: ignore[attr-defined]
     return make
-
-
-@contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
-    state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(state)

@@ -39,7 +39,7 @@ def trajectory(make_optimizer: Make, arguments: dict[str, Any]) -> dict[str, Any
     overrides, margin = arguments.get("overrides") or {}, arguments.get("branch_margin", 0.0)
     results = []
     for case, former in zip(cases, given, strict=True):
-        with _own_random_state():
+        with own_random_state():
             results.append(_attempt(with_overrides(make, {**case.arguments, **overrides}), case, dtype, former, margin))
     return {"results": results}
 
@@ -59,7 +59,7 @@ def with_overrides(make: Make, overrides: dict[str, Any]) -> Make:
 
 
 @contextlib.contextmanager
-def _own_random_state() -> Iterator[None]:
+def own_random_state() -> Iterator[None]:
     """An optimizer may draw random numbers: every case begins at the same state."""
     state = torch.random.get_rng_state()
     torch.manual_seed(0)
