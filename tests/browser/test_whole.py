@@ -13,7 +13,7 @@ from tests.integration.faults.support import SLOW, TOKEN, Program, Service
 PATIENCE_MS = 90_000
 SLOWLY = {
     "name": "slow",
-    "workload": {"name": SLOW, "options": {"epochs": 1, "step_s": 0.2}},
+    "workload": {"name": SLOW, "options": {"epochs": 100, "step_s": 0.2}},  # minutes: it is acted on while it runs
     "arms": [{"name": "adamw", "optimizer": "AdamW"}],
     "search": {"trials": 2},
     "select": {"top": 1, "seeds": 1},
@@ -78,8 +78,8 @@ def test_a_study_goes_from_the_form_to_its_verdict_in_one_open_page(page, client
 
 
 def test_the_queue_asks_a_real_worker_for_a_trial_and_then_for_no_more(page, client, worker):
-    study_id = client.submit(SLOWLY)["id"]
     page.goto(client.login_link("/queue"))
+    study_id = client.submit(SLOWLY)["id"]
     run = page.get_by_role("listitem").filter(has_text=f"study {study_id}, trial 0")
     expect(run).to_be_visible(timeout=PATIENCE_MS)
     run.get_by_role("button", name="Requeue").click()

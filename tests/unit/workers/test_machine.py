@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -75,6 +76,14 @@ def test_gpu_worker_has_one_slot_for_each_gpu_and_its_gpus_are_shared_only_by_re
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == seen
 
 
+def environment_of(pid: int) -> list[bytes]:
+    """A process's variables; the kernel shows none for a moment while the process is loaded."""
+    deadline = time.monotonic() + 10
+    while not (variables := Path(f"/proc/{pid}/environ").read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return variables.split(b"\0")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_each_slot_process_is_started_with_its_own_gpu_and_no_other():
     worker_id, processes = uuid4(), []
@@ -83,8 +92,7 @@ def test_each_slot_process_is_started_with_its_own_gpu_and_no_other():
             processes.append(SlotProcess(SlotName(worker_id, "gpu", number), training_environment(1, gpus)))
         assert len({process.pid for process in processes}) == 2
         for process, gpus in zip(processes, ("0", "MIG-1"), strict=True):
-            variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-            assert f"CUDA_VISIBLE_DEVICES={gpus}".encode() in variables
+            assert f"CUDA_VISIBLE_DEVICES={gpus}".encode() in environment_of(process.pid)
     finally:
         for process in processes:
             process.kill()
