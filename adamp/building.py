@@ -94,12 +94,11 @@ def cached_library() -> Path:
 
 
 def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "tangent-adamp"
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tangent-adamp"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_usable = os.access(folder, os.W_OK)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home, as in some containers
         is_usable = False
     if not is_usable:
         folder = Path(tempfile.gettempdir()) / f"tangent-adamp-{os.getuid()}"
@@ -137,5 +136,5 @@ def _compile(
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise BuildError(f"{command[0]} failed: {first.strip()}")
+        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200]).strip()
+        raise BuildError(f"{command[0]} failed: {first or f'exit status {done.returncode}'}")
