@@ -28,10 +28,14 @@ def load_building() -> ModuleType:
 def build_native(folder: Path) -> bool:
     """Put the library into `folder`; False, and a word about it, where it cannot be built."""
     building = load_building()
+    for former in folder.glob("_native_*.so"):  # of sources that have changed: setuptools keeps its `build`
+        former.unlink()
     try:
         building.build(folder / building.library_name())
     except building.BuildError as error:
-        sys.stderr.write(f"tangent-adamp: without the native step ({error}); it will run in plain torch\n")
+        sys.stderr.write(
+            f"tangent-adamp: without the native step ({error}); it is compiled on first use, if it can be\n"
+        )
         return False
     return True
 
