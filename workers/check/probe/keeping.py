@@ -85,6 +85,10 @@ def copies(make: Make, notes: Notes) -> None:
         notes.trial(f"{label}, then", lambda act=act: act().steps(2).told_in_full())  # type: ignore[misc]
     for name in [*original.optimizer.param_groups[0], "state", "param_groups", "defaults"]:
         notes.trial(f"unpickled without {name}", lambda name=name: _older(original, name).steps(2).told_in_full())  # type: ignore[misc]
+        notes.trial(
+            f"unpickled without {name} and its default",
+            lambda name=name: _older(original, name, has_default=False).steps(2).told_in_full(),  # type: ignore[misc]
+        )
 
 
 def _repickled(bench: Bench) -> Bench:
@@ -94,11 +98,13 @@ def _repickled(bench: Bench) -> Bench:
     return kept
 
 
-def _older(bench: Bench, name: str) -> Bench:
+def _older(bench: Bench, name: str, *, has_default: bool = True) -> Bench:
     """A bench whose optimizer comes from a pickle without an entry of the groups or of the optimizer."""
     kept = copy.copy(bench)
     kept.params, state = copy.deepcopy((bench.params, bench.optimizer.__getstate__()))
     state.pop(name, None)
+    if not has_default:
+        state.get("defaults", {}).pop(name, None)
     for group in state.get("param_groups", []):
         if name != "params":
             group.pop(name, None)

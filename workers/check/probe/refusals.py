@@ -32,11 +32,13 @@ def constructors(make: Make, notes: Notes) -> None:
     for entry in inspect.signature(cls).parameters.values():
         notes.note(f"signature.{entry.name}", f"{entry.kind.name}, default {entry.default!r}")
     notes.trial("defaults", lambda: make([nn.Parameter(torch.ones(2))]).defaults)
-    notes.trial("without arguments", lambda: _settings(cls([nn.Parameter(torch.ones(2))])))
+    for label, given in (("without arguments", _EMPTY), ("with lr alone", {"lr": 0.5})):
+        notes.trial(label, lambda given=given: _settings(cls([nn.Parameter(torch.ones(2))], **given)))  # type: ignore[misc]
     tensors = [(f"tensor({value!r})", _tensor(value)) for value in _TENSORS]
     for name in arguments_of(make):
         for label, value in [*((repr(value), value) for value in _VALUES), *tensors]:
             notes.trial(f"{name}={label}", lambda name=name, value=value: _made(make, name, value))  # type: ignore[misc]
+        notes.trial(f"{name}=-1.0 and no parameters", lambda name=name: make([], **{name: -1.0}))  # type: ignore[misc]
     for label, params in _PARAMETERS.items():
         notes.trial(f"parameters: {label}", lambda params=params: _settings(make(params())))  # type: ignore[misc]
     notes.trial("repr", lambda: repr(make([nn.Parameter(torch.ones(2))])).removeprefix(cls.__name__))
@@ -49,6 +51,7 @@ def groups(make: Make, notes: Notes) -> None:
             _added(make, notes, f"{name}={value!r}", lambda name=name, value=value: {name: value})  # type: ignore[misc]
         for wrong in (f"{name}s", name[:-1], name.upper(), f"my_{name}_of_my_own"):
             _added(make, notes, f"{wrong}=1", lambda wrong=wrong: {wrong: 1})  # type: ignore[misc]
+        _added(make, notes, f"own=1, {name}s=1", lambda name=name: {"own": 1, f"{name}s": 1})  # type: ignore[misc]
     for label, params in _PARAMETERS.items():
         _added(make, notes, label, lambda params=params: {"params": params()})  # type: ignore[misc]
     _added(make, notes, "nothing", dict)
