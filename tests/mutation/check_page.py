@@ -34,28 +34,28 @@ def share_caught(document: dict[str, Any]) -> float:
 def _head(document: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     not_run = ", ".join(f"{n} of {file}.py" for file, n in document["not_run"].items())
-    left = f" Made and not run, because processors were scarce: {not_run}." if not_run else ""
+    n_run, n_not = sum(document["n_mutants"].values()), sum(document["not_run"].values())
     return f"""# Mutants of adamp that the check's numerics catch alone
 
 Generated from `docs/check-mutation.json` by `python -m tests.mutation.check_alone`; do not edit. {document["date"]}:
-{versions}.
+{document["machine"]}, {versions}, code {document["code"]}.
 
-mutmut's mutants of adamp, none of adamp's tests, and layer 1 of `tangent check` on each:
-{100 * share_caught(document):.1f} % of those that are not equivalent were caught.{left}
+mutmut's mutants of adamp, none of adamp's tests, and layer 1 of `tangent check` on each, its interface included:
+{100 * share_caught(document):.1f} % of those that are not equivalent were caught, of {n_run} that ran.
+{n_not} were made and did not run, because processors were scarce{f": {not_run}" if not_run else ""}.
 
-A mutant that raises, crashes or hangs at what the baseline does is caught. `eager.py` ran with `fused=False`,
-`functional.py` and `projection.py` with `capturable=True` besides, which makes a CPU run them. Code that only SGDP runs
-was checked as SGDP, all other as AdamP; what no checked optimizer runs on a CPU was left out: SGDW, and SGDP in
-`functional.py`. Survivors were judged by the rules in `tests/mutation/reasons.py` and `check_reasons.py`, by reading
-and without proof. Not mutated: `checks.py` (refusals) and `diagnostics.py` (what a step tells), of which numerics sees
-nothing by design."""
+A mutant that raises, crashes or hangs at what the baseline does is caught, and so is one whose refusals say other
+words. `eager.py` ran with `fused=False`, `functional.py` and `projection.py` with `capturable=True` besides, which
+makes a CPU run them. Code that only SGDP runs was checked as SGDP, what both share as both, all other as AdamP; what no
+checked optimizer runs on a CPU was left out: SGDW, and SGDP in `functional.py`. Survivors were judged by the rules in
+`tests/mutation/reasons.py` and `check_reasons.py`, by reading and without proof."""
 
 
 def _table(document: dict[str, Any]) -> str:
     rows = ["| file | mutants | caught | equivalent | not caught |", "|---|---|---|---|---|"]
     of_file = [(entry["function"].split(".")[1], entry["is_equivalent"]) for entry in document["survivors"]]
     counts = Counter(of_file)
-    for file, n in document["n_mutants"].items():
+    for file, n in ((file, n) for file, n in document["n_mutants"].items() if n):
         equivalent, alive = counts[file, True], counts[file, False]
         rows.append(f"| {file}.py | {n} | {n - equivalent - alive} | {equivalent} | {alive} |")
     return "\n".join(rows)

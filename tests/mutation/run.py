@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ("adam", "base", "checkpoints", "checks", "diagnostics", "functional", "projection", "sgd")
+SHARED = ("adam", "base", "checkpoints", "checks", "diagnostics", "eager", "functional", "hooks", "projection", "sgd")
 FILES = {"torch": SHARED, "native": ("adam", "base", "sgd", "dispatch", "layouts", "native", "repetition")}
 """Plain torch and what all paths share; and what calls the native step. Not mutated: building, triton_*."""
 
 # Slow, or about files and processes rather than about the code in this process.
 LEFT_OUT = ("accuracy", "distributed.", "benchmark_page", "package", "readme", "compile")
+OTHER_PATHS = ("native", "triton")
 SLOW = "not 100 and not millions and not growth and not several_processes and not failing_compiler"
 
 CONFIGURATION = """
@@ -45,7 +46,7 @@ def prepare(folder: Path, path: str) -> None:
     tests = sorted(
         str(test.relative_to(folder))
         for test in (folder / "tests/unit/adamp").glob("test_*.py")
-        if not any(word in test.name for word in (*LEFT_OUT, "native" if path == "torch" else "-"))
+        if not any(word in test.name for word in (*LEFT_OUT, *(OTHER_PATHS if path == "torch" else ())))
     )
     files = [f"adamp/{name}.py" for name in FILES[path]]
     # Forking the process that has run the tests is quicker, but not where it has started threads.
