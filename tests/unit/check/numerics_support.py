@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,35 @@ class Amnesiac(Right):
 
     def __deepcopy__(self, memo: Any) -> Any:
         return type(self)(copy.deepcopy(self.param_groups, memo), **self.defaults)
+
+
+class Waiting(Right):
+    """Waits for a value in every step."""
+
+    def move(self, param: Any, state: Any, group: Any) -> None:
+        if param.grad.norm().item() < math.inf:
+            super().move(param, state, group)
+
+
+class Older(Right):
+    """Fills in what pickles of an earlier version lack."""
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("damping", 0.25)
+
+
+class LateChecks(Right):
+    """Checks its arguments after its parameters."""
+
+    def __init__(
+        self, params: Any, lr: float = 0.1, weight_decay: float = 0.0, heavy: bool = False, damping: float = 0.25
+    ):
+        super().__init__(params, lr, weight_decay, heavy, max(damping, 0))
+        if damping < 0:
+            raise ValueError("damping must be >= 0")
+        self.param_groups[0]["damping"] = self.defaults["damping"] = damping
 
 
 class Private(Right):

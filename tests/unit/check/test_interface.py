@@ -46,6 +46,8 @@ def test_a_refusal_in_other_words_is_a_change_that_can_be_acknowledged():
         ("WideState", "float32 weight_decay=0.0 heavy=False, 4 steps.state_dict.state.0.buffer is"),
         ("Sharing", "loading float32 into float64 shares memory"),
         ("Amnesiac", "deepcopy, then.weights"),
+        ("Waiting", "no device, step raises"),
+        ("Older", "unpickled without damping and its default"),
     ],
 )
 def test_what_is_shown_otherwise_fails_with_the_first_place(candidate, path):
@@ -54,6 +56,12 @@ def test_what_is_shown_otherwise_fails_with_the_first_place(candidate, path):
     assert finding.verdict is CheckVerdict.FAIL
     assert any(entry.startswith(path) for entry in found)
     assert "; the baseline: " in finding.explanation
+
+
+def test_which_of_two_refusals_comes_first_is_told():
+    finding = compared("LateChecks")
+    assert finding.verdict is CheckVerdict.CHANGED
+    assert {entry[0] for entry in finding.data["differences"]} == {"damping=-1.0 and no parameters says"}
 
 
 def test_a_method_that_the_configuration_names_must_answer_as_before():
