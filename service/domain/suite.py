@@ -212,12 +212,15 @@ def _problems(reports: Sequence[Report]) -> list[str]:
 
 def suite_sentence(pair: PooledEffect) -> str:
     """What the suite says of a pair."""
-    name, workloads = f"{pair.challenger} against {pair.baseline}", count(len(pair.parts), "workload")
+    name, names = f"{pair.challenger} against {pair.baseline}", {part.workload for part in pair.parts}
+    over, each = count(len(names), "workload"), "workload"
+    if len(names) < len(pair.parts):
+        over, each = f"{len(pair.parts)} studies of {over}", "study"
     if pair.mean is None or pair.interval_95 is None:
-        return f"{name} over {workloads}: no pooled effect, because {pair.problem}."
+        return f"{name} over {over}: no pooled effect, because {pair.problem}."
     holm_p = "" if pair.holm_p is None else f"; {probability(pair.holm_p)} after Holm"
     size = f"{percent(pair.mean)} on average (95 % interval {percent_range(pair.interval_95)}{holm_p})"
     return (
-        f"{name} over {workloads}: endpoint {size}, every workload with the same weight; "
+        f"{name} over {over}: endpoint {size}, every {each} with the same weight; "
         "it holds for these workloads, not for others."
     )

@@ -53,6 +53,12 @@ class TestSuite:
         assert suite.pairs[0].interquartile_mean == pytest.approx(stats.trim_mean(every, 0.25))
         assert suite.problems == ()
 
+    def test_studies_of_one_workload_are_counted_as_studies(self, reports):
+        twice = [dict(report, workload="w0") for report in reports[:2]]
+        sentence = suite_sentence(build_suite(twice).pairs[0])
+        assert "over 2 studies of 1 workload: " in sentence
+        assert "every study with the same weight" in sentence
+
     def test_the_interval_covers(self, reports):
         rng = np.random.default_rng(5)
         covered = 0
