@@ -104,15 +104,7 @@ def retry(
     """
     store.lock_trials(connection, study_id, ("FAIL",))
     row = _locked(connection, study_id, revision)
-    _refuse_retry(row)
-    records = trials.records(connection, study_id)
-    ended = store.failures_by_end(connection, study_id)
-    found = refusals(row.study, records, ended, has_failed=row.state == "FAILED")
-    cancelled = [t.number for t in records if t.outcome is Outcome.CANCELLED] if row.state == "FAILED" else []
-    wanted = _all_retried(study_id, found, cancelled) if number is None else [_one_retried(records, found, number)]
-    again = sorted({*wanted, *cancelled})
-    if reason := too_many_failures(row.study, records, again):
-        raise ConflictError(reason)
+    again = _retried(connection, row, number)
     store.revive(connection, study_id, again)
     if row.is_finished:
         store.set_state(connection, study_id, "RUNNING")
@@ -122,16 +114,25 @@ def retry(
 
 def why_not_retried(connection: Connection, study_id: StudyId, number: int) -> str | None:
     """Why `retry` would refuse a trial, None where it would not; changes nothing. Raises NotFoundError."""
-    row = studies.get(connection, study_id)
-    records = trials.records(connection, study_id)
-    ended = store.failures_by_end(connection, study_id)
-    found = refusals(row.study, records, ended, has_failed=row.state == "FAILED")
     try:
-        _refuse_retry(row)
-        _one_retried(records, found, number)
+        _retried(connection, studies.get(connection, study_id), number)
     except ConflictError as error:
         return str(error)
-    return too_many_failures(row.study, records, [number]) or None
+    return None
+
+
+def _retried(connection: Connection, row: StudyRow, number: int | None) -> list[int]:
+    """Numbers of the trials that would wait again if one, or with None all that can, were retried."""
+    _refuse_retry(row)
+    records = trials.records(connection, row.id)
+    ended = store.failures_by_end(connection, row.id)
+    found = refusals(row.study, records, ended, has_failed=row.state == "FAILED")
+    cancelled = [t.number for t in records if t.outcome is Outcome.CANCELLED] if row.state == "FAILED" else []
+    wanted = _all_retried(row.id, found, cancelled) if number is None else [_one_retried(records, found, number)]
+    again = sorted({*wanted, *cancelled})
+    if reason := too_many_failures(row.study, records, again):
+        raise ConflictError(reason)
+    return again
 
 
 def _refuse_retry(row: StudyRow) -> None:
