@@ -1,6 +1,7 @@
 """What an optimizer's constructor and groups take, and how they refuse the rest."""
 
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ def arguments_of(make: Make) -> list[str]:
 
 
 def constructors(make: Make, notes: Notes) -> None:
-    """Every argument with values of every kind; where it takes one, also the step that follows."""
+    """Every argument with values of every kind, flags with every other argument; if it takes them, also a step."""
     cls = make.optimizer  # type: ignore[attr-defined]
     for entry in inspect.signature(cls).parameters.values():
         notes.note(f"signature.{entry.name}", f"{entry.kind.name}, default {entry.default!r}")
@@ -37,8 +38,13 @@ def constructors(make: Make, notes: Notes) -> None:
     tensors = [(f"tensor({value!r})", _tensor(value)) for value in _TENSORS]
     for name in arguments_of(make):
         for label, value in [*((repr(value), value) for value in _VALUES), *tensors]:
-            notes.trial(f"{name}={label}", lambda name=name, value=value: _made(make, name, value))  # type: ignore[misc]
+            notes.trial(f"{name}={label}", lambda name=name, value=value: _made(make, {name: value}))  # type: ignore[misc]
         notes.trial(f"{name}=-1.0 and no parameters", lambda name=name: make([], **{name: -1.0}))  # type: ignore[misc]
+    flags = [entry.name for entry in inspect.signature(cls).parameters.values() if isinstance(entry.default, bool)]
+    for flag, name, value in itertools.product(flags, arguments_of(make), (0, 1)):
+        if flag != name:
+            given = {flag: True, name: value}
+            notes.trial(f"{flag}=True, {name}={value}", lambda given=given: _made(make, given))  # type: ignore[misc]
     for label, params in _PARAMETERS.items():
         notes.trial(f"parameters: {label}", lambda params=params: _settings(make(params())))  # type: ignore[misc]
     notes.trial("repr", lambda: repr(make([nn.Parameter(torch.ones(2))])).removeprefix(cls.__name__))
@@ -51,7 +57,8 @@ def groups(make: Make, notes: Notes) -> None:
             _added(make, notes, f"{name}={value!r}", lambda name=name, value=value: {name: value})  # type: ignore[misc]
         for wrong in (f"{name}s", name[:-1], name.upper(), f"my_{name}_of_my_own"):
             _added(make, notes, f"{wrong}=1", lambda wrong=wrong: {wrong: 1})  # type: ignore[misc]
-        _added(make, notes, f"own=1, {name}s=1", lambda name=name: {"own": 1, f"{name}s": 1})  # type: ignore[misc]
+        further = {"own": 1, "lr": 0.5, f"{name}s": 1}
+        _added(make, notes, f"own=1, lr=0.5, {name}s=1", lambda further=further: further)  # type: ignore[misc]
     for label, params in _PARAMETERS.items():
         _added(make, notes, label, lambda params=params: {"params": params()})  # type: ignore[misc]
     _added(make, notes, "nothing", dict)
@@ -71,10 +78,10 @@ def _added(make: Make, notes: Notes, label: str, group: Callable[[], dict[str, A
     )
 
 
-def _made(make: Make, name: str, value: Any) -> Any:
-    bench = Bench(make, {name: value})
+def _made(make: Make, given: dict[str, Any]) -> Any:
+    bench = Bench(make, given)
     found = _settings(bench.optimizer)
-    if isinstance(value, torch.Tensor) and not value.is_floating_point():
+    if any(isinstance(value, torch.Tensor) and not value.is_floating_point() for value in given.values()):
         return [found]  # its products are rounded to 32 bit, in whatever order they are taken
     try:
         bench.steps(1)
