@@ -12,6 +12,11 @@ UNREAD = "Equivalent: a flag that is true in C either way, or a field that the a
 FILLED = "Equivalent: torch fills in the key from the optimizer's defaults first; None is as false as False"
 FALSY = "Equivalent: None is as false as False"
 FIRST_OF = "Equivalent: only the nearest name is told, however many are looked for"
+GROUPED = "Equivalent: how many tensors share a call changes no result; a gradient has its weight's dtype"
+SAME_TENSOR = (
+    "Equivalent: `to` of the dtype that a tensor has returns the tensor; times 1 and a copy onto itself change none"
+)
+UNTOLD = "Equivalent: numbers that are not read where the projection is not considered"
 UNDECIDED = "Not killed by the tests as they ran"
 
 # (function, what the changed lines must hold, reason), first match counts.
@@ -28,6 +33,10 @@ _RULES = [
     (r"functional\._apply", r"decay >= 0|is not param", r"if ", SHORTCUT),
     (r"_is_distributed", r"flattened\", None\)", r"False", FALSY),
     (r"check_names", r"n=2|hyperparameters, cutoff", r"n=1", FIRST_OF),
+    (r"eager\._batches", r"row\[1\]|n_elements", r"", GROUPED),
+    (r"eager\._batch$|eager\._momentum_directions", r"and False|or True", r"dtype ==|dampening", SAME_TENSOR),
+    (r"eager\._move", r"free = None", r"free = \[\]", FALSY),
+    (r"eager\._measure", r"NONE, (1.0, 0.0|0.0, 1.0|0.0, 0.0, None)", r"", UNTOLD),
     (r"channel_threshold", r"numel\(\) / ", r"//", EXACT_QUOTIENT),
     (r"_bias_corrections|functional\.adamp", r"\.to\(None\)|beta2, None", r"dtype", ZERO_DIM),
 ]

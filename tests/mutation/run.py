@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ("adam", "base", "checkpoints", "checks", "diagnostics", "eager", "functional", "hooks", "projection", "sgd")
+SHARED = ("adam", "base", "checkpoints", "checks", "diagnostics", "eager", "functional", "projection", "sgd")
 FILES = {"torch": SHARED, "native": ("adam", "base", "sgd", "dispatch", "layouts", "native", "repetition")}
 """Plain torch and what all paths share; and what calls the native step. Not mutated: building, triton_*."""
 

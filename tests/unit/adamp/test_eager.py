@@ -54,13 +54,19 @@ def test_the_size_of_a_batch_changes_no_bit(batch, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(whole, run(case, torch.float32, SHAPES)[0], strict=True))
 
 
-def test_tensors_of_several_dtypes_step_together():
+@pytest.mark.parametrize("optimizer", [SGDW, AdamP])
+def test_tensors_of_several_dtypes_step_together_as_each_does_alone(optimizer):
     dtypes = [torch.float32, torch.float64, torch.float32, torch.bfloat16]
-    params = [torch.nn.Parameter(torch.ones(3, 2, dtype=dtype)) for dtype in dtypes]
-    for param in params:
-        param.grad = torch.full_like(param, 0.5)
-    SGDW(params, lr=0.5, fused=False).step()
-    assert all(torch.equal(param, torch.full_like(param, 0.75)) for param in params)
+    together, alone = ([torch.nn.Parameter(torch.full((3, 2), 1.3, dtype=d)) for d in dtypes] for _ in range(2))
+    optimizers = [optimizer(params, lr=0.1, fused=False) for params in (together, *([param] for param in alone))]
+    for seed in range(3):
+        for params in (together, alone):
+            generator = torch.Generator().manual_seed(seed)
+            for param in params:
+                param.grad = torch.randn(3, 2, generator=generator, dtype=torch.float64).to(param.dtype)
+        for subject in optimizers:
+            subject.step()
+    assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
 
 
 @pytest.mark.parametrize(("lr", "device", "can"), [(0.1, "cpu", True), (0.1, "meta", False)])
