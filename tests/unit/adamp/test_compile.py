@@ -18,6 +18,20 @@ ADAMP = {
     "channel_dim": 0,
     "maximize": False,
 }
+SGDP_ = {
+    **{name: ADAMP[name] for name in ("lr", "eps", "weight_decay", "delta", "wd_ratio", "channel_dim")},
+    "momentum": 0.9,
+    "dampening": 0.1,
+    "nesterov": False,
+    "maximize": False,
+}
+SGDW_NAMES = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled():
+    """torch compiles one function at most eight times."""
+    torch.compiler.reset()
 
 
 def adamp_inputs():
@@ -29,17 +43,32 @@ def adamp_inputs():
     return params, grads, *state, steps, [new_record(p, torch.float32) for p in params]
 
 
+def momentum_inputs():
+    params, grads, buffers, _, _, records = adamp_inputs()
+    return params, grads, buffers, records
+
+
+UPDATES = [
+    (functional.adamp, ADAMP, adamp_inputs),
+    (functional.adamp, {**ADAMP, "nesterov": True, "capturable": True, "maximize": True}, adamp_inputs),
+    (functional.sgdp, SGDP_, momentum_inputs),
+    (functional.sgdp, {**SGDP_, "nesterov": True, "dampening": 0.0}, momentum_inputs),
+    (functional.sgdw, {name: SGDP_[name] for name in SGDW_NAMES}, momentum_inputs),
+]
+
+
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_the_update_is_one_graph_and_equals_the_eager_one(backend):
+@pytest.mark.parametrize(("update", "hyper", "make_inputs"), UPDATES)
+def test_the_update_is_one_graph_and_equals_the_eager_one(update, hyper, make_inputs, backend):
     @torch.compile(fullgraph=True, backend=backend)
     def compiled(*tensors):
         with torch.no_grad():
-            functional.adamp(*tensors, **ADAMP)
+            update(*tensors, **hyper)
 
-    ours, eager = adamp_inputs(), adamp_inputs()
+    ours, eager = make_inputs(), make_inputs()
     for _ in range(3):
         compiled(*ours)
-        functional.adamp(*eager, **ADAMP)
+        update(*eager, **hyper)
     for a, b in zip(ours, eager, strict=True):
         for x, y in zip(a, b, strict=True):
             torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-7)
