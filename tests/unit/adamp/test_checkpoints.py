@@ -18,7 +18,7 @@ OPTIMIZERS = [
     (SGDW, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
 ]
 every_optimizer = pytest.mark.parametrize(("optimizer", "hyper"), OPTIMIZERS)
-DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
 def make_params(dtype=torch.float32):

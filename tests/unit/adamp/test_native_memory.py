@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from adamp import AdamP, native
+from adamp import SGDP, AdamP, native
 from tests.bench.models import MODELS
 
 pytestmark = pytest.mark.skipif(native.why_not() is not None, reason="no native step")
@@ -24,10 +24,10 @@ SINGLE = [
 ]
 
 
-def bytes_kept(shapes, delta, **hyper):
+def bytes_kept(shapes, delta, make=AdamP):
     """(Bytes that the group's tables and the library hold, bytes of the parameters.)"""
     params = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
-    subject = AdamP(params, delta=delta, **hyper)
+    subject = make(params, delta=delta)
     for _ in range(4):  # a guess that was wrong is given up at the second step, and logged from the third on
         for param in params:
             param.grad = torch.ones_like(param)
@@ -41,6 +41,13 @@ def bytes_kept(shapes, delta, **hyper):
 @pytest.mark.parametrize("shapes", [MODELS["ResNet-18"], MODELS["GPT 10M"], *([shape] for shape in SINGLE)], ids=str)
 def test_at_most_one_percent_of_the_parameters_bytes_is_kept(shapes, delta):
     kept, of_parameters = bytes_kept(shapes, delta)
+    assert kept <= 0.01 * of_parameters
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("shapes", [MODELS["ResNet-18"], *([shape] for shape in SINGLE)], ids=str)
+def test_sgdp_keeps_as_little(shapes, momentum):
+    kept, of_parameters = bytes_kept(shapes, math.inf, lambda params, delta: SGDP(params, 0.1, momentum, delta=delta))
     assert kept <= 0.01 * of_parameters
 
 
