@@ -13,7 +13,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check -qq
 INPUTS := pyproject.toml adamp/pyproject.toml requirements.txt Makefile
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo up down test test-long lint format bench pages clean
+.PHONY: help demo up down test test-long sanitize lint format bench pages clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -37,11 +37,15 @@ test: $(VENV)/.test $(VENV)/.dashboard
 test-long: test
 	ADAMP_PATH=torch $(BIN)/python -m pytest tests/unit/adamp -k 'not native' $(ARGS)
 	$(BIN)/python -m workers.check --self-test
-	PYTHON=$(BIN)/python bash tests/native/sanitize.sh
+	$(MAKE) sanitize
 	TANGENT_TEST_SOAK_S=300 $(BIN)/python -m pytest tests/integration/faults/test_soak.py -s $(ARGS)
 	$(PIP) 'triton==3.9.0; sys_platform == "linux"' && $(BIN)/python -m pytest tests/unit/adamp/test_triton.py $(ARGS)
 	$(PIP) ziglang==0.17.0 && $(BIN)/python -m pytest tests/native/test_installing.py $(ARGS)
 	PYTHON=$(CURDIR)/$(BIN)/python sh tests/native/compare_processors.sh
+
+## make sanitize   adamp's C under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(VENV)/.test
+	PYTHON=$(BIN)/python bash tests/native/sanitize.sh
 
 ## make lint       format, ruff, mypy --strict, import-linter
 lint: $(VENV)/.lint
