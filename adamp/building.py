@@ -87,13 +87,18 @@ def cached_library() -> Path:
     Raises:
         BuildError: As in `build`, or the cache belongs to somebody else.
     """
-    target = _cache_folder() / library_name()
+    target = cache_folder() / library_name()
     if not target.exists():
         build(target)
     return target
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """The user's folder for compiled libraries, made now if it is not there yet.
+
+    Raises:
+        BuildError: It belongs to, or can be written by, somebody else.
+    """
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tangent-adamp"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,12 +1,10 @@
-"""Drive a sanitized build of the native step; run by `sanitize.sh`, which loads the sanitizers first.
+"""Build a sanitized library in the user's cache and drive it; run by `sanitize.sh`, which loads the sanitizers first.
 
 Every tensor that the library sees ends where its memory ends, so that a read or write beyond it is noticed.
 """
 
 import itertools
 import sys
-import tempfile
-from pathlib import Path
 from unittest import mock
 
 import torch
@@ -50,18 +48,19 @@ def drive(optimizer: type, hyper: dict, dtype: torch.dtype, layout: str) -> None
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "sanitized.so"
-        building.build(target, extra_flags=FLAGS)
-        with mock.patch.object(building, "cached_library", return_value=target):
-            for isa in range(native.instruction_set() + 1):
-                with mock.patch.object(native, "instruction_set", return_value=isa):
-                    for n_threads in (1, 2):
-                        torch.set_num_threads(n_threads)
-                        for (optimizer, hyper), dtype, layout in itertools.product(
-                            OPTIMIZERS, DTYPES, ("contiguous", "reversed")
-                        ):
-                            drive(optimizer, hyper, dtype, layout)
+    target = building.cache_folder() / building.library_name()
+    building.build(target, extra_flags=FLAGS)
+    library = native.library()
+    if isinstance(library, str) or library._name != str(target):
+        raise SystemExit(f"the sanitized library at {target} is not the one that steps: {library}")
+    for isa in range(native.instruction_set() + 1):
+        with mock.patch.object(native, "instruction_set", return_value=isa):
+            for n_threads in (1, 2):
+                torch.set_num_threads(n_threads)
+                for (optimizer, hyper), dtype, layout in itertools.product(
+                    OPTIMIZERS, DTYPES, ("contiguous", "reversed")
+                ):
+                    drive(optimizer, hyper, dtype, layout)
     sys.stdout.write("sanitizers found nothing\n")
 
 

@@ -80,7 +80,7 @@ def with_a_file_for_a_home(monkeypatch, folder):
 @pytest.mark.parametrize("home", [without_a_home, with_a_file_for_a_home])
 def test_a_user_without_a_usable_home_has_a_cache_of_their_own_among_temporary_files(home, temporary, monkeypatch):
     home(monkeypatch, temporary)
-    folder = building._cache_folder()
+    folder = building.cache_folder()
     assert folder.parent == temporary
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
