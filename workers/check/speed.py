@@ -99,8 +99,13 @@ def time_subject(
     """Rounds of bursts until it is decided, or the budget is spent."""
     asked = {"subject": subject, "seed": seed, "device": config.device}
     deadline = time.monotonic() + config.speed_budget_s / len(SUBJECTS)
-    n_steps = steps_of_a_burst(lambda n: _burst(baseline, n, asked))
-    _burst(candidate, n_steps, asked)
+
+    def measure(n_steps: int) -> dict[str, Any]:
+        """Of the baseline; the candidate steps along, because an optimizer's steps may cost less and less."""
+        _burst(candidate, n_steps, asked)
+        return _burst(baseline, n_steps, asked)
+
+    n_steps = steps_of_a_burst(measure)
     rounds: list[Round] = []
     for n_rounds in ROUNDS:
         while len(rounds) < n_rounds and (len(rounds) < ROUNDS[0] or time.monotonic() < deadline):

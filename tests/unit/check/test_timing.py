@@ -1,12 +1,14 @@
 """Judging times: on numbers, without a clock."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.domain.checks import CheckVerdict
-from workers.check.speed import log_ratio, steps_of_a_burst, timing_finding
+from workers.check.config import make_config
+from workers.check.speed import log_ratio, steps_of_a_burst, time_subject, timing_finding
 from workers.check.timing import ROUNDS, judge_timing
 
 LIMIT = 0.10
@@ -85,3 +87,23 @@ def test_an_undecided_time_says_what_would_decide_it():
     finding = timing_finding("small", rounds, 10, LIMIT)
     assert finding.verdict is CheckVerdict.INCONCLUSIVE
     assert "again on a quieter machine, or with more speed_budget_s" in finding.sentence
+
+
+class Clock:
+    """A side whose steps take 50 us each."""
+
+    def __init__(self, role: str) -> None:
+        self.role, self.n_steps = role, 0
+
+    def call(self, command: str, *, steps: int, **_: object) -> dict[str, float]:
+        assert command == "burst"
+        self.n_steps += steps
+        return {"time_s": 5e-5 * steps, "wall_s": 5e-5 * steps, "waits": 0}
+
+
+def test_both_sides_take_the_same_steps_because_later_ones_may_cost_less():
+    sides = Clock("baseline"), Clock("candidate")
+    config = make_config("sgd", {"optimizer": "torch.optim:SGD"}, Path())
+    finding = time_subject(*sides, config, 0, "small", lambda _: None)
+    assert finding.verdict is CheckVerdict.PASS
+    assert sides[0].n_steps == sides[1].n_steps > 0
