@@ -80,7 +80,9 @@ def check(
     upload: Annotated[
         bool, typer.Option("--upload", help="Keep the report in the service.", rich_help_panel=_REPORTS)
     ] = False,
-    with_traceback: Annotated[bool, typer.Option("--traceback", help="Show more of an error.")] = False,
+    with_traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show the traceback of an error, or the log of a crash.")
+    ] = False,
 ) -> None:
     """Parse, check, report; the exit code is the verdict's."""
     if upload:
@@ -109,7 +111,7 @@ def check(
         event=github_event,
         nightly=nightly,
     )
-    outcome, error = check_all(call, _tell, _show)
+    outcome, error = check_all(call, _tell, lambda found: _show(found, with_logs=with_traceback))
     if error is not None:
         _say(error, with_traceback=with_traceback)
     for path, make in files:
@@ -147,8 +149,11 @@ def _tell(text: str) -> None:
     err.print(Text(f"  {text}", style="dim"))
 
 
-def _show(check: Check) -> None:
+def _show(check: Check, *, with_logs: bool) -> None:
     print_check(check, out)
+    for finding in (finding for layer in check.layers for finding in layer.findings):
+        if with_logs and finding.data.get("log"):
+            err.print(f"{finding.name}:\n{finding.data['log']}", markup=False)
 
 
 def _say(error: CheckError, *, with_traceback: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from service.domain.checks import Side
 from service.errors import TangentError
+from workers.check.git import shown
 from workers.check.probe.tensors import decode, encode
 from workers.check.process import DiedError, LineProcess, SilentError
 
@@ -54,7 +55,7 @@ class ProbeRefusedError(ProbeError):
     """The side answered with an error and lives on.
 
     Attributes:
-        kind: "import", "construct", "command", or "failed" where the side's code raised.
+        kind: "import", "absent" (no such class), "construct", "command", or "failed" where the side's code raised.
     """
 
     def __init__(self, role: str, sentence: str, kind: str, traceback: str = "") -> None:
@@ -187,4 +188,4 @@ class Probe:
 
     @property
     def _name(self) -> str:
-        return f"the {self.role} ({self.side.given})"
+        return f"the {self.role} ({shown(self.side.given)})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -78,7 +78,9 @@ class CheckConfig(_Table):
         (),
         description="What each ref needs installed besides this environment: requirement lines, or files in the ref.",
     )
-    device: str = Field("cpu", description="`cpu` or `cuda`.")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="`cpu` or `cuda`, of speed and training; numerics run on the CPU."
+    )
     threads: Count = Field(1, description="torch's threads in each side.")
     start_timeout_s: Positive = Field(120.0, description="Longest import and construction of one side.")
     call_timeout_s: Positive = Field(300.0, description="Longest answer of one side; one that takes longer hangs.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from workers.check.errors import InfrastructureError, UsageError
 
 _SHORT = 12
+_FULL = re.compile("[0-9a-f]{40}")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _TRAILER = "Tangent-Check"
 
 
@@ -39,6 +42,7 @@ class Repository:
         done = _git(self.top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
         if done.returncode:
             hint = " (this clone is shallow; fetch more of it)" if self.is_shallow else ""
+            hint = "; a class is named package:Class" if _DOTTED.fullmatch(ref) else hint
             raise UsageError(f"there is no commit '{ref}' in {self.top}{hint}")
         return done.stdout.strip()
 
@@ -105,6 +109,11 @@ class Repository:
             words = " ".join(done.stderr.split()) or f"code {done.returncode}"
             raise InfrastructureError(f"git {arguments[0]} in {self.top} failed: {words}")
         return done.stdout.strip()
+
+
+def shown(ref: str) -> str:
+    """A commit's full id by its first digits; any other ref as it is."""
+    return ref[:_SHORT] if _FULL.fullmatch(ref) else ref
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ class Package:
     project: Path | None
 
 
-def find_package(top: Path, name: str, path: str | None, links: Path) -> Package:
+def find_package(top: Path, name: str, path: str | None, links: Path, *, where: str) -> Package:
     """Find a package by the name under which it is imported.
 
     Args:
@@ -40,6 +40,7 @@ def find_package(top: Path, name: str, path: str | None, links: Path) -> Package
         path: What the configuration says; None looks in `src`, at the top, below it, and for a flat project whose
             pyproject.toml maps the name to its own folder.
         links: An empty folder; a flat project whose folder has another name is linked there.
+        where: What the checkout is, for messages: "the baseline (main)".
 
     Raises:
         UsageError: It is not there, or in several places.
@@ -48,8 +49,10 @@ def find_package(top: Path, name: str, path: str | None, links: Path) -> Package
         if (found := _in(folder, name)) is not None:
             return Package(folder, found, _project(found, top))
     if path is not None:
-        raise UsageError(f"there is no package '{name}' in the folder '{path}'; `path` of the configuration says so")
-    return _only(list(_below(top, name, links)), name, top)
+        raise UsageError(
+            f"there is no package '{name}' in the folder '{path}' of {where}; `path` of the configuration names it"
+        )
+    return _only(list(_below(top, name, links)), name, top, where)
 
 
 def dependencies(package: Package) -> tuple[str, ...]:
@@ -105,16 +108,18 @@ def _is_flat(folder: Path, name: str) -> bool:
     return mapped is not None and Path(mapped) == Path()
 
 
-def _only(found: list[Package], name: str, top: Path) -> Package:
+def _only(found: list[Package], name: str, top: Path, where: str) -> Package:
     if len(found) == 1:
         return found[0]
     if not found:
         raise UsageError(
-            f"there is no package '{name}' in {top.name}: neither at its top, nor in src, nor {_DEPTH} folders deep; "
-            "`path` of the configuration says where it is"
+            f"there is no package '{name}' in {where}: neither at its top, nor in src, nor {_DEPTH} folders deep; "
+            "`path` of the configuration can say where it is"
         )
     places = ", ".join(str(package.path.relative_to(top)) for package in found if package.path.is_relative_to(top))
-    raise UsageError(f"the package '{name}' is in several folders ({places}); `path` of the configuration says which")
+    raise UsageError(
+        f"the package '{name}' is in several folders of {where} ({places}); `path` of the configuration says which"
+    )
 
 
 def _project(package: Path, top: Path) -> Path | None:

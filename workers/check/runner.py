@@ -16,7 +16,10 @@ from workers.check.acknowledgement import with_acknowledgement
 from workers.check.client import Probe, ProbeCrashedError, ProbeError, ProbeRefusedError, ProbeTimeoutError
 from workers.check.config import CheckConfig
 from workers.check.errors import InfrastructureError, UsageError
+from workers.check.git import shown
+from workers.check.preflight import expect_accepted
 from workers.check.sources import Source, expect_origin, open_probe
+from workers.check.traces import place_of
 from workers.environment import cpu_model
 
 Progress = Callable[[str], None]
@@ -34,6 +37,8 @@ class Plan:
         acknowledged: How a change of behaviour was acknowledged, or "".
         command: The command line that repeats the check, without --seed and --layers.
         skips_unchanged: Nothing runs where the package's files are the same on both sides.
+        trusts_config: What the configuration names is not looked for first: in a bisection old commits may lack what
+            a newer configuration names.
     """
 
     config: CheckConfig
@@ -44,6 +49,7 @@ class Plan:
     acknowledged: str
     command: str
     skips_unchanged: bool = False
+    trusts_config: bool = False
 
     @property
     def is_idle(self) -> bool:
@@ -56,7 +62,8 @@ def run_check(plan: Plan, progress: Progress) -> Check:
     """Start both sides and compare them.
 
     Raises:
-        UsageError: The baseline's constructor refuses the configuration's arguments.
+        UsageError: The baseline has no such class, or its constructor refuses the configuration's arguments; both sides
+            refuse something else that the configuration names.
         InfrastructureError: A side does not start, or the baseline fails.
     """
     started = time.monotonic()
@@ -67,9 +74,11 @@ def run_check(plan: Plan, progress: Progress) -> Check:
         layers = [LayerResult(layer, reason="the package is the same on both sides") for layer in Layer]
     else:
         with (
-            _opened(plan.baseline, "baseline", plan.config) as baseline,
-            _opened(plan.candidate, "candidate", plan.config) as candidate,
+            _opened(plan.baseline, "baseline", plan.config, progress) as baseline,
+            _opened(plan.candidate, "candidate", plan.config, progress) as candidate,
         ):
+            if not plan.trusts_config:
+                _expect_accepted(baseline, candidate, plan.config)
             layers = _run_layers(plan, baseline, candidate, progress)
             sides = baseline.side, candidate.side
     return Check(
@@ -86,19 +95,20 @@ def run_check(plan: Plan, progress: Progress) -> Check:
     )
 
 
-def _opened(source: Source, role: str, config: CheckConfig) -> Probe:
+def _opened(source: Source, role: str, config: CheckConfig, progress: Progress) -> Probe:
     """A side that answers and runs its own code."""
+    progress(f"starting the {role}")
     probe = open_probe(source, role, config)
     try:
         probe.open()
         expect_origin(probe, source)
         if not probe.description["is_torch_optimizer"]:
             raise InfrastructureError(
-                f"the {role} ({source.side.given}): {source.side.optimizer} is no torch.optim.Optimizer"
+                f"the {role} ({shown(source.side.given)}): {source.side.optimizer} is no torch.optim.Optimizer"
             )
     except ProbeRefusedError as error:
         probe.close()
-        is_wrong_call = role == "baseline" and error.kind == "construct"
+        is_wrong_call = role == "baseline" and error.kind in ("construct", "absent")
         kind = UsageError if is_wrong_call else InfrastructureError
         raise kind(str(error), error.traceback) from error
     except ProbeError as error:
@@ -108,6 +118,13 @@ def _opened(source: Source, role: str, config: CheckConfig) -> Probe:
         probe.close()
         raise
     return probe
+
+
+def _expect_accepted(baseline: Probe, candidate: Probe, config: CheckConfig) -> None:
+    try:
+        expect_accepted(baseline, candidate, config)
+    except ProbeError as error:
+        raise InfrastructureError(str(error), error.traceback) from error
 
 
 def _run_layers(plan: Plan, baseline: Probe, candidate: Probe, progress: Progress) -> list[LayerResult]:
@@ -163,8 +180,8 @@ def _broken(layer: Layer, error: ProbeError, baseline: Probe) -> Finding:
         names.get(type(error), "candidate-error"),
         CheckVerdict.FAIL,
         f"{error}; the baseline does not",
-        explanation=error.traceback.strip()[-2000:],
-        data={"command": request.command},
+        explanation=place_of(error.traceback, error.role),
+        data={"command": request.command, "log": error.traceback.strip()},
     )
 
 

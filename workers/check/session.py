@@ -16,6 +16,7 @@ from workers.check.errors import CheckError, UsageError
 from workers.check.git import Repository
 from workers.check.nightly import add_night, read_history, write_history
 from workers.check.output.document import Outcome, exit_code
+from workers.check.preflight import expect_known
 from workers.check.runner import Plan, run_check
 from workers.check.selection import select_configs
 from workers.check.sources import Given, Source, prepare
@@ -84,6 +85,8 @@ def _checks(call: Call, progress: Progress) -> Iterator[Check]:
     candidate = Given("candidate", call.candidate, call.candidate_python)
     optimizer = call.optimizer or (call.candidate if candidate.is_class else None)
     configs = select_configs(known, folder, name=call.config, optimizer=optimizer)
+    for config in configs:
+        expect_known(config)
     needs_git = candidate.is_git or call.baseline is None or Given("baseline", call.baseline).is_git
     repository = Repository.around(folder) if needs_git else None
     baseline = Given("baseline", _baseline(call, repository, progress), call.baseline_python)
@@ -110,7 +113,17 @@ def _baseline(call: Call, repository: Repository | None, progress: Progress) -> 
 def _plan(call: Call, config: CheckConfig, baseline: Source, candidate: Source, acknowledged: str) -> Plan:
     layers = config.layers if call.layers is None else call.layers
     command = _command(call, config, baseline, candidate)
-    return Plan(config, baseline, candidate, call.seed, layers, acknowledged, command, call.skips_unchanged)
+    return Plan(
+        config,
+        baseline,
+        candidate,
+        call.seed,
+        layers,
+        acknowledged,
+        command,
+        skips_unchanged=call.skips_unchanged,
+        trusts_config=call.is_bisect,
+    )
 
 
 def _command(call: Call, config: CheckConfig, baseline: Source, candidate: Source) -> str:

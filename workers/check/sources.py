@@ -15,7 +15,7 @@ from workers.check import venvs
 from workers.check.client import Probe
 from workers.check.config import CheckConfig
 from workers.check.errors import InfrastructureError, UsageError
-from workers.check.git import Repository
+from workers.check.git import Repository, shown
 from workers.check.packages import Package, dependencies, digest, find_package
 from workers.check.workspace import Checkout, Workspace
 
@@ -61,6 +61,11 @@ class Given:
     python: str | None = None
 
     @property
+    def words(self) -> str:
+        """Role and text, for messages."""
+        return f"the {self.role} ({shown(self.text)})"
+
+    @property
     def is_class(self) -> bool:
         """Whether it is "package:Class" of an environment that is there."""
         return bool(_CLASS.match(self.text))
@@ -85,8 +90,8 @@ def prepare(
         repository: Where refs are looked up; None only where the side is none.
 
     Raises:
-        UsageError: There is no such ref, or no such package in it.
-        InfrastructureError: It cannot be checked out, built or installed.
+        UsageError: There is no such ref, or no such package in the baseline.
+        InfrastructureError: The candidate lacks the package; a side cannot be checked out, built or installed.
     """
     python = given.python or sys.executable
     if given.is_class:
@@ -119,7 +124,7 @@ def expect_origin(probe: Probe, source: Source) -> None:
     file = Path(str(probe.description["file"]))
     if source.root is not None and not file.resolve().is_relative_to(source.root.resolve()):
         raise InfrastructureError(
-            f"the {probe.role} ({source.side.given}) imports {source.side.optimizer} from {file}, "
+            f"the {probe.role} ({shown(source.side.given)}) imports {source.side.optimizer} from {file}, "
             "not from its own checkout; `path` of the configuration says where the package lies"
         )
 
@@ -141,7 +146,7 @@ def _checked_out(
     top, own = checkout.folder, workspace.empty(f"{given.role}-{config.name}")
     links = workspace.empty(f"{own.name}/links")
     module = config.optimizer.partition(":")[0]
-    package = find_package(top, module.partition(".")[0], config.path, links)
+    package = _package(given, module.partition(".")[0], config, top, links)
     environment = _extensions(workspace.empty(f"{given.role}-extensions"))
     python = given.python or _interpreter(config, package, top, own, given, progress)
     if config.build:
@@ -149,6 +154,16 @@ def _checked_out(
         _build(config.build, python, top, environment, given)
     side = Side(given.text, config.optimizer, checkout.revision)
     return Source(side, python, (str(package.path),), environment, top, digest(package))
+
+
+def _package(given: Given, name: str, config: CheckConfig, top: Path, links: Path) -> Package:
+    """The optimizer's package; that a baseline has none is a wrong call, that a candidate has none any more is not."""
+    try:
+        return find_package(top, name, config.path, links, where=given.words)
+    except UsageError as error:
+        if given.role == "baseline":
+            raise
+        raise InfrastructureError(str(error)) from error
 
 
 def _interpreter(config: CheckConfig, package: Package, top: Path, own: Path, given: Given, progress: Progress) -> str:
@@ -184,7 +199,7 @@ def _build(command: tuple[str, ...], python: str, top: Path, environment: Mappin
             timeout=_BUILD_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InfrastructureError(f"the {given.role}'s build command {argv[0]} cannot be run: {error}") from error
+        raise InfrastructureError(f"{given.words}: its build command {argv[0]} cannot be run: {error}") from error
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
-        raise InfrastructureError(f"building the {given.role} ({given.text}) failed: {last}", done.stderr)
+        raise InfrastructureError(f"building {given.words} failed: {last}", done.stderr)

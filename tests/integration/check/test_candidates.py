@@ -30,6 +30,9 @@ def test_a_crash_where_the_baseline_has_none_fails_the_layer(toybox: Toybox) -> 
     (finding,) = found.layers[0].findings
     assert (finding.name, finding.verdict) == ("candidate-crash", FAIL)
     assert "died of SIGABRT during 'trajectory'; the baseline does not" in finding.sentence
+    assert finding.explanation.startswith("It was in move, line 3")
+    assert finding.explanation.endswith(" of toy/__init__.py.")
+    assert "Fatal Python error: Aborted" in finding.data["log"]
     assert [layer.reason for layer in found.layers[1:]] == ["not run: numerics failed, which decides"] * 2
 
 

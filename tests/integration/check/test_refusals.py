@@ -23,8 +23,21 @@ REFUSED: dict[str, tuple[Callable[[Toybox], None], dict[str, object], int, str]]
     "no package": (
         lambda box: box.git("mv", "toy", "game"),
         {},
+        4,
+        "there is no package 'toy' in the candidate (.): neither at its top",
+    ),
+    "package that the baseline has not": (
+        lambda _: None,
+        {"optimizer": "game.Game", "baseline": "HEAD~0"},
         2,
-        "there is no package 'toy' in candidate",
+        "there is no package 'game' in the baseline (HEAD~0): neither at its top",
+    ),
+    "class that the baseline has not": (lambda _: None, {"optimizer": "toy.Boy"}, 2, "toy has no 'Boy'"),
+    "class named as a module": (
+        lambda _: None,
+        {"baseline": "torch.optim.SGD"},
+        2,
+        "there is no commit 'torch.optim.SGD' in",
     ),
     "merge conflict": (
         lambda box: conflict(box),

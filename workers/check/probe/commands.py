@@ -7,6 +7,7 @@ class. Arguments and answers are JSON, in which tensors may stand.
 from collections.abc import Callable
 from typing import Any
 
+from .accepts import accepts
 from .burst import burst
 from .counters import counters
 from .describe import describe
@@ -19,6 +20,7 @@ Handler = Callable[[Callable[..., Any], dict[str, Any]], dict[str, Any]]
 
 COMMANDS: dict[str, Handler] = {
     "describe": describe,
+    "accepts": accepts,
     "trajectory": trajectory,
     "interface": interface,
     "properties": properties,

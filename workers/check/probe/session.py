@@ -18,7 +18,7 @@ class RefusedError(Exception):
     """The side cannot be used as asked.
 
     Attributes:
-        kind: "import", "construct", "command".
+        kind: "import", "absent" (the module has no such name), "construct", "command".
         sentence: For the user.
     """
 
@@ -101,7 +101,7 @@ def load_object(name: str) -> Any:
         return getattr(module, attribute)
     except AttributeError:
         found = ", ".join(key for key, value in vars(module).items() if isinstance(value, type) and key[0] != "_")
-        raise RefusedError("import", f"{place} has no {attribute!r}; its classes are {found or 'none'}") from None
+        raise RefusedError("absent", f"{place} has no {attribute!r}; its classes are {found or 'none'}") from None
 
 
 def _module_of_file(path: Path) -> ModuleType:

@@ -16,7 +16,7 @@ def find(folder: Path, files: dict[str, str], path: str | None = None) -> Packag
     for name, text in files.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(text)
-    return find_package(top, "toy", path, links)
+    return find_package(top, "toy", path, links, where="the baseline (main)")
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_the_folder_that_belongs_on_the_path_is_found(
 @pytest.mark.parametrize(
     ("files", "path", "words"),
     [
-        ({"game/__init__.py": ""}, None, "there is no package 'toy' in top"),
-        ({"one/toy.py": "", "two/toy.py": ""}, None, r"in several folders \(one, two\)"),
-        ({"toy.py": ""}, "src", "no package 'toy' in the folder 'src'"),
+        ({"game/__init__.py": ""}, None, "there is no package 'toy' in the baseline \\(main\\): neither"),
+        ({"one/toy.py": "", "two/toy.py": ""}, None, r"in several folders of the baseline \(main\) \(one, two\)"),
+        ({"toy.py": ""}, "src", "no package 'toy' in the folder 'src' of the baseline"),
     ],
 )
 def test_what_cannot_be_found_is_said(tmp_path: Path, files: dict[str, str], path: str | None, words: str) -> None:
@@ -60,7 +60,7 @@ def test_dependencies_are_those_of_the_nearest_project(tmp_path: Path) -> None:
     found = find(tmp_path, {"pyproject.toml": outer, "toy/__init__.py": "", "toy/pyproject.toml": FLAT})
     assert dependencies(found) == ("torch>=2",)
     (tmp_path / "top" / "toy" / "pyproject.toml").unlink()
-    assert dependencies(find_package(tmp_path / "top", "toy", None, tmp_path / "links")) == ("numpy",)
+    assert dependencies(find_package(tmp_path / "top", "toy", None, tmp_path / "links", where=".")) == ("numpy",)
 
 
 def test_the_digest_follows_names_contents_and_the_project_but_not_what_python_compiled(tmp_path: Path) -> None:
