@@ -133,15 +133,20 @@ def _tensors(case: Case, result: Result) -> Sequence[Tensor]:
 def _difference(expected: Result, found: Result) -> str:
     """What the candidate does otherwise that is no number; "" for nothing."""
     if "raised" in found and "raised" not in expected:
-        return f"it raises {found['sentence']}"
+        return f"it raises {on_one_line(found['sentence'])}"
     if "raised" in expected and found.get("raised") != expected["raised"]:
-        instead = found.get("sentence", "steps")
-        return f"the baseline refuses this ({expected['sentence']}), the candidate: {instead}"
+        instead = on_one_line(found.get("sentence", "steps"))
+        return f"the baseline refuses this ({on_one_line(expected['sentence'])}), the candidate: {instead}"
     if "raised" not in expected and _normal(found["returned"]) != _normal(expected["returned"]):
         return (
             f"`step` returns, and calls its closure, as {found['returned'][0]}; the baseline {expected['returned'][0]}"
         )
     return ""
+
+
+def on_one_line(message: str) -> str:
+    """A message of somebody else's, fit for a sentence."""
+    return " ".join(message.split())
 
 
 def _normal(returned: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -18,7 +18,7 @@ from workers.check.diagnosis import CALL_TIMEOUT_S, Setting, explain_units, traj
 from workers.check.errors import InfrastructureError
 from workers.check.grid import equivalence_cases, locate, low_precision_cases, numerics_cases, words
 from workers.check.interface import compare_interface
-from workers.check.judging import HUGE, Result, Unit, judge_exact, judge_rounded
+from workers.check.judging import HUGE, Result, Unit, judge_exact, judge_rounded, on_one_line
 from workers.check.probe.cases import Case
 from workers.check.script import write_script
 
@@ -75,7 +75,7 @@ def run_numerics(baseline: Probe, candidate: Probe, config: CheckConfig, seed: i
         progress(equivalence.name)
         findings.append(_equal(baseline, candidate, config, equivalence, seed))
     if config.properties:
-        progress(f"{len(config.properties)} properties")
+        progress(", ".join(config.properties))
         findings += _properties(baseline, candidate, config, goldens)
     reason = "lower precision was not run: float64 failed, which decides" if is_wrong else ""
     return LayerResult(Layer.NUMERICS, tuple(findings), reason, round(time.monotonic() - started, 2))
@@ -110,9 +110,10 @@ def expect_reproduction(baseline: Probe, config: CheckConfig, goldens: Goldens) 
         first, again = again, trajectories(baseline, goldens.cases, "float64", given=goldens.results)
     for unit in _judge_exact(goldens.cases, first, again, config.tolerances.float64):
         if unit.is_failed:
-            error = unit.note or f"an error of {unit.error:.2g}, over {unit.limit:.2g}"
+            error = unit.note or f"its weights differ by {unit.error:.2g} of the displacement, limit {unit.limit:.2g}"
             raise InfrastructureError(
-                f"the baseline does not reproduce itself: {error} in the case {goldens.cases[unit.case].name!r}; "
+                f"the baseline does not reproduce itself: run twice in the case {goldens.cases[unit.case].name!r}, "
+                f"{error}; "
                 "seed what it draws, or name a `reference` that is deterministic"
             )
 
@@ -176,11 +177,20 @@ def _sentence(setting: Setting, goldens: Goldens, units: Sequence[Unit], worst: 
     if not n_failing:
         size = f"largest error {worst.error:.2g} of the displacement, limit {worst.limit:.2g}"
         left = f"; {goldens.n_left_out} more cases are too near a threshold" if goldens.n_left_out else ""
-        return f"{what} agree in all {len(goldens.cases)} cases ({size}{left})"
+        return f"{what} agree in all {len(goldens.cases)} cases{_refusals(goldens)} ({size}{left})"
     size = worst.note or f"error {worst.error:.2g} of the displacement, limit {worst.limit:.2g}"
     if worst.error >= HUGE and not worst.note:
         size = "not finite where the golden is"
     return f"{what} are wrong for {n_failing} of {len(units)} tensors; worst in {case!r}: {size}"
+
+
+def _refusals(goldens: Goldens) -> str:
+    """How many of the cases take no step, because the baseline refuses them; a candidate that agrees does too."""
+    refused = [result["sentence"] for result in goldens.results if "raised" in result]
+    if not refused:
+        return ""
+    why = f", as with {on_one_line(refused[0])}" if 2 * len(refused) > len(goldens.cases) else ""
+    return f", {len(refused)} of which both sides refuse{why}"
 
 
 def _data(goldens: Goldens, units: Sequence[Unit]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def run_training(baseline: Probe, candidate: Probe, config: CheckConfig, seed: i
     started = time.monotonic()
     plan = plan_of(config)
     findings: list[Finding] = []
-    reason = "" if config.workloads else f"[tool.tangent.check.{config.name}] has no workloads"
+    reason = "" if config.workloads else f"there are no `workloads` in [tool.tangent.check.{config.name}]"
     for place, workload in enumerate(config.workloads):
         findings += _Workload(baseline, candidate, config, workload, plan, seed, progress).findings()
         left = [other.name for other in config.workloads[place + 1 :]]
@@ -101,7 +101,8 @@ class _Workload:
                 if before is None or before.decision is Decision.UNDECIDED:
                     outcomes[endpoint.name] = judge(pairs, endpoint, self._margin(endpoint), self._plan)
             decisions = [outcomes[e.name].decision for e in endpoints]
-            self._say(f"{n} pairs: {', '.join(d.value for d in decisions)}" + " (to the bit)" * pairs.is_equal)
+            told = [f"{e.name.replace('_', ' ')} {d.value}" for e, d in zip(endpoints, decisions, strict=True)]
+            self._say(f"{n} pairs: {', '.join(told)}" + " (to the bit)" * pairs.is_equal)
             is_failed = any(_is_failure(e, outcomes[e.name]) for e in endpoints)
             if is_failed or Decision.UNDECIDED not in decisions:
                 break

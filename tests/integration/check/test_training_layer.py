@@ -90,7 +90,10 @@ def test_a_baseline_that_diverges_is_no_baseline(trained: Trainer) -> None:
 
 def test_without_workloads_the_layer_is_skipped_and_says_so(trained: Trainer) -> None:
     result = trained("Plain", workloads=[])
-    assert (result.verdict, result.reason) == (CheckVerdict.SKIPPED, "[tool.tangent.check.toy] has no workloads")
+    assert (result.verdict, result.reason) == (
+        CheckVerdict.SKIPPED,
+        "there are no `workloads` in [tool.tangent.check.toy]",
+    )
 
 
 def test_one_pair_and_an_unknown_workload_are_refused(trained: Trainer) -> None:

@@ -149,6 +149,15 @@ class Raising(Right):
         super().move(param, state, group)
 
 
+class MatricesOnly(Right):
+    """As torch's Muon."""
+
+    def __init__(self, params: Any, **arguments: Any) -> None:
+        super().__init__(params, **arguments)
+        if any(param.ndim != 2 for group in self.param_groups for param in group["params"]):
+            raise ValueError("it steps matrices only")
+
+
 class Deaf(Right):
     """Runs the closure without gradients."""
 

@@ -93,6 +93,12 @@ def test_a_variant_that_changes_trajectories_fails_by_its_own_name():
 def test_what_the_baseline_refuses_the_candidate_must_refuse():
     result = toys.checked("Right", extras=[{"damping": -1.0}])
     assert result.verdict is CheckVerdict.PASS
+    assert "agree in all 130 cases, 9 of which both sides refuse (" in result.findings[0].sentence
+
+
+def test_it_is_said_why_most_cases_are_refused_where_they_are():
+    sentence = toys.checked("MatricesOnly", "MatricesOnly").findings[0].sentence
+    assert "of which both sides refuse, as with ValueError: it steps matrices only (" in sentence
 
 
 def test_an_equivalence_holds_or_fails_by_its_name():
