@@ -104,6 +104,7 @@ class Supervisor:
             self._instance = Instance(self.home, ProcessIdentity.of(os.getpid()))
             left = reap_children(earlier) if earlier is not None else []
             self._instance.write()
+            (self.home / ".gitignore").write_text("*\n")  # the folder may lie in a user's repository
             if not (self.home / "token").exists():
                 write_private(self.home / "token", secrets.token_urlsafe(32))
         left += [f"engine (process {pid})" for pid in stop_stale(self.home)]

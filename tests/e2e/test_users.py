@@ -188,6 +188,7 @@ def test_clone_below_a_closed_folder_works_too(tmp_path: Path, arrangement: tupl
             )
             succeed(done)
         assert (home / "logs" / "supervisor.log").exists()
+        assert (home / ".gitignore").read_text() == "*\n"
         assert closed.stat().st_mode & 0o777 == 0o700
         expect_nothing_left(home)
     finally:
