@@ -23,6 +23,15 @@ _ODD_ONE_OUT: tuple[tuple[str, str, float], ...] = (
     ("tiny-weight", "channel", 2.0**-40),
 )
 
+_GRADIENT_WORDS = {
+    "random": "random gradients",
+    "channel": "gradients orthogonal to each channel of the weight",
+    "layer": "gradients orthogonal to the weight as a whole",
+    "radial": "gradients along the weight",
+    "mixed": "gradients of every kind in turn",
+    "near": "gradients near AdamP's threshold",
+}
+
 
 def numerics_cases(config: CheckConfig, seed: int) -> list[Case]:
     """The grid, every situation at the grid's corners, and the configuration's extras.
@@ -53,6 +62,13 @@ def points(config: CheckConfig) -> list[dict[str, Any]]:
 def words(arguments: Mapping[str, Any]) -> str:
     """Constructor arguments as Python would be given them."""
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+
+
+def case_words(case: Case) -> str:
+    """A case as a sentence names it: what is drawn, what is special, and constructor arguments."""
+    special = "" if case.situation == "plain" else f", {SITUATIONS[case.situation]}"
+    arguments = f", {words(case.arguments)}" if case.arguments else ""
+    return f"{_GRADIENT_WORDS[case.gradient]}, scale {case.scale:.2g}{special}{arguments}"
 
 
 def _grid(config: CheckConfig) -> Iterator[Case]:

@@ -16,7 +16,7 @@ from workers.check.client import Probe
 from workers.check.config import Arguments, CheckConfig, Equivalence
 from workers.check.diagnosis import CALL_TIMEOUT_S, Setting, explain_units, trajectories
 from workers.check.errors import InfrastructureError
-from workers.check.grid import equivalence_cases, locate, low_precision_cases, numerics_cases, words
+from workers.check.grid import case_words, equivalence_cases, locate, low_precision_cases, numerics_cases, words
 from workers.check.interface import compare_interface
 from workers.check.judging import HUGE, Result, Unit, judge_exact, judge_rounded, on_one_line
 from workers.check.probe.cases import Case
@@ -77,7 +77,7 @@ def run_numerics(baseline: Probe, candidate: Probe, config: CheckConfig, seed: i
     if config.properties:
         progress(", ".join(config.properties))
         findings += _properties(baseline, candidate, config, goldens)
-    reason = "lower precision was not run: float64 failed, which decides" if is_wrong else ""
+    reason = "lower precision was not compared: float64 differs already" if is_wrong else ""
     return LayerResult(Layer.NUMERICS, tuple(findings), reason, round(time.monotonic() - started, 2))
 
 
@@ -112,7 +112,7 @@ def expect_reproduction(baseline: Probe, config: CheckConfig, goldens: Goldens) 
         if unit.is_failed:
             error = unit.note or f"its weights differ by {unit.error:.2g} of the displacement, limit {unit.limit:.2g}"
             raise InfrastructureError(
-                f"the baseline does not reproduce itself: run twice in the case {goldens.cases[unit.case].name!r}, "
+                f"the baseline does not reproduce itself: run twice with {case_words(goldens.cases[unit.case])}, "
                 f"{error}; "
                 "seed what it draws, or name a `reference` that is deterministic"
             )
@@ -125,7 +125,7 @@ def _compare(setting: Setting, goldens: Goldens, has_moved: set[str]) -> Finding
         goldens = goldens[low_precision_cases(goldens.cases)]
     overrides = {"overrides": setting.variant}
     found = trajectories(setting.candidate, goldens.cases, dtype, goldens.results, **overrides)
-    has_moved |= {goldens.cases[i].name for i, result in enumerate(found) if result.get("has_moved_gradients")}
+    has_moved |= {case_words(goldens.cases[i]) for i, result in enumerate(found) if result.get("has_moved_gradients")}
     if dtype == "float64":
         units = _judge_exact(goldens.cases, goldens.results, found, config.tolerances.float64)
     else:
@@ -173,7 +173,6 @@ def _finding(setting: Setting, goldens: Goldens, units: Sequence[Unit], name: st
 def _sentence(setting: Setting, goldens: Goldens, units: Sequence[Unit], worst: Unit) -> str:
     n_failing = sum(unit.is_failed for unit in units)
     what = f"{setting.dtype} trajectories{_with(setting.variant)}"
-    case = goldens.cases[worst.case].name
     if not n_failing:
         size = f"largest error {worst.error:.2g} of the displacement, limit {worst.limit:.2g}"
         left = f"; {goldens.n_left_out} more cases are too near a threshold" if goldens.n_left_out else ""
@@ -181,7 +180,8 @@ def _sentence(setting: Setting, goldens: Goldens, units: Sequence[Unit], worst: 
     size = worst.note or f"error {worst.error:.2g} of the displacement, limit {worst.limit:.2g}"
     if worst.error >= HUGE and not worst.note:
         size = "not finite where the golden is"
-    return f"{what} are wrong for {n_failing} of {len(units)} tensors; worst in {case!r}: {size}"
+    where = case_words(goldens.cases[worst.case])
+    return f"{what} are wrong for {n_failing} of {len(units)} tensors; worst with {where}: {size}"
 
 
 def _refusals(goldens: Goldens) -> str:
@@ -203,11 +203,11 @@ def _data(goldens: Goldens, units: Sequence[Unit]) -> dict[str, Any]:
 
 
 def _unmodified(baseline: Probe, goldens: Goldens, has_moved: set[str]) -> Finding:
-    own = {case.name for case, golden in zip(goldens.cases, goldens.results, strict=True) if _moves(golden)}
+    own = {case_words(case) for case, golden in zip(goldens.cases, goldens.results, strict=True) if _moves(golden)}
     new = sorted(has_moved - own)
     sentence = "gradients are not modified" if not has_moved else f"{baseline.role} modifies gradients as well"
     if new:
-        sentence = f"a step modifies gradients in {len(new)} cases, such as {new[0]!r}; the baseline's does not"
+        sentence = f"a step modifies gradients in {len(new)} cases, such as with {new[0]}; the baseline's does not"
     verdict = CheckVerdict.FAIL if new else CheckVerdict.PASS
     return Finding(Layer.NUMERICS, "gradients-unmodified", verdict, sentence, data={"cases": new})
 

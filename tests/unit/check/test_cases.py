@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from adamp import AdamP
+from tests.unit.check.numerics_support import config_of
+from workers.check.grid import case_words, numerics_cases
 from workers.check.probe.cases import GRADIENTS, SITUATIONS, Case, case_from_json
 from workers.check.probe.gradients import branch, draw_gradients, start_weights
 from workers.check.probe.trajectory import run_case
@@ -63,3 +65,12 @@ def test_a_second_run_on_the_same_gradients_comes_out_the_same_to_the_bit(situat
 def test_a_case_survives_json():
     case = Case("layer", 2.0, {"nesterov": True}, shapes=((2, 3), ()), pattern=[[[0.0]]])
     assert case_from_json(case.to_json()) == case
+
+
+def test_a_case_is_named_in_words():
+    case = Case("near", 1e3, {"weight_decay": 0.1, "nesterov": True}, "closure")
+    assert case_words(case) == (
+        "gradients near AdamP's threshold, scale 1e+03, step(closure), weight_decay=0.1, nesterov=True"
+    )
+    for case in numerics_cases(config_of(), 0):
+        assert case_words(case)
