@@ -42,22 +42,31 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--noops", type=int, default=150, help="runs of refactors")
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing new after so long")
     parser.add_argument("--anew", action="store_true", help="forget what an earlier run found")
-    parser.add_argument("--cost", action="store_true", help="measure one check of this repository, alone")
+    parser.add_argument("--cost", action="store_true", help="measure one check of this repository, and nothing else")
     parser.add_argument("--only-page", action="store_true", help="write the page from the data that is there")
     given = parser.parse_args(words)
     if given.cost:
-        measure_cost()
-        return 0
-    if not given.only_page:
+        _write_data({**_published(), "cost": measure_cost()})
+    elif not given.only_page:
         if given.anew:
             KEPT.unlink(missing_ok=True)
         if n_missing := collect(given.noops, given.seconds, _tell):
             _tell(f"{n_missing} results are missing: go on with the same command")
             return 3
-        DATA.write_text(json.dumps(make_document(given.noops), indent=1) + "\n", encoding="utf-8")
-    document = json.loads(DATA.read_text(encoding="utf-8"))
+        made = make_document(given.noops)
+        _write_data({**made, "cost": made["cost"] or _published()["cost"]})
+    document = _published()
     PAGE.write_text(render(document), encoding="utf-8")
     return int(not all(plant["is_right"] for plant in document["plants"]) or any_alarm(document))
+
+
+def _published() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8"))
+    return document
+
+
+def _write_data(document: Mapping[str, Any]) -> None:
+    DATA.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _tell(text: str) -> None:

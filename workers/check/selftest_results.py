@@ -70,8 +70,11 @@ def make_document(n_noops: int, kept: Path = KEPT) -> dict[str, Any]:
     }
 
 
-def measure_cost(kept: Path = KEPT) -> None:
+def measure_cost(kept: Path = KEPT) -> Entry:
     """Run `tangent check` here against the last commit, all layers of all optimizers, and keep what it took.
+
+    Returns:
+        "wall_s", "cpu_s" (of all its processes), "load_1min" before, "code", "date".
 
     Raises:
         InfrastructureError: It has no verdict, or fails.
@@ -83,10 +86,17 @@ def measure_cost(kept: Path = KEPT) -> None:
         raise InfrastructureError(f"the check ended with code {done.returncode}: {done.stdout[-300:]}", done.stderr)
     after = os.times()
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
-    taken = {"wall_s": round(time.monotonic() - began, 1), "cpu_s": round(cpu_s, 1), "load_1min": round(load, 2)}
+    taken = {
+        "wall_s": round(time.monotonic() - began, 1),
+        "cpu_s": round(cpu_s, 1),
+        "load_1min": round(load, 2),
+        "code": revision(),
+        "date": today(),
+    }
     kept.parent.mkdir(exist_ok=True)
     with kept.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"key": COST, **taken, "code": revision(), "date": today()}) + "\n")
+        file.write(json.dumps({"key": COST, **taken}) + "\n")
+    return taken
 
 
 def revision() -> str:
