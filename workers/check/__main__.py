@@ -32,9 +32,19 @@ _SIDE = "a git ref, . (the working tree), package==version or package:Class"
 _REPORTS = "Reports"
 _HELP = """Compare an optimizer's code with a baseline's, in numerics, speed and memory, and training.
 
-Exit codes: 0 PASS (also INCONCLUSIVE without --strict); 1 FAIL; 2 a wrong call or configuration; 3 INCONCLUSIVE with
---strict; 4 no verdict could be had; 5 behaviour changed and not acknowledged. With --bisect 3 and 4 become 125, which
-`git bisect run` skips, and 2 becomes 128, at which it stops.
+tangent check --baseline main --candidate my-branch
+tangent check --baseline torch.optim:Adam --candidate torch.optim:AdamW
+
+Exit codes:
+
+0  PASS; also INCONCLUSIVE without --strict
+1  FAIL
+2  a wrong call or configuration
+3  INCONCLUSIVE with --strict
+4  no verdict could be had
+5  behaviour changed, and nobody acknowledged it
+125  with --bisect instead of 3 and 4: `git bisect run` skips the commit
+128  with --bisect instead of 2: `git bisect run` stops
 """
 
 
@@ -48,7 +58,9 @@ def check(
     candidate: Annotated[str, typer.Option(metavar="SIDE", help="As the baseline.")] = ".",
     optimizer: Annotated[str | None, typer.Option(metavar="PACKAGE.CLASS", help="Default: all configured.")] = None,
     config: Annotated[str | None, typer.Option(metavar="NAME", help="One table of tool.tangent.check.")] = None,
-    layers: Annotated[str | None, typer.Option(help="Of numerics, speed, training; joined by commas.")] = None,
+    layers: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Of numerics, speed, training; joined by commas.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another one draws other cases and training seeds.")] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="INCONCLUSIVE blocks: exit code 3.")] = False,
     bisect: Annotated[bool, typer.Option("--bisect", help="Exit codes for `git bisect run`.")] = False,
@@ -73,9 +85,17 @@ def check(
     github_event: Annotated[
         Path | None, typer.Option(metavar="FILE", envvar="GITHUB_EVENT_PATH", help="Where a pull request's labels are.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", rich_help_panel=_REPORTS)] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", rich_help_panel=_REPORTS)] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", rich_help_panel=_REPORTS)] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Everything, with raw values.", rich_help_panel=_REPORTS),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For a job's summary.", rich_help_panel=_REPORTS)
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A test case for each layer and finding.", rich_help_panel=_REPORTS),
+    ] = None,
     document: Annotated[Path | None, typer.Option(metavar="FILE", hidden=True)] = None,
     upload: Annotated[
         bool, typer.Option("--upload", help="Keep the report in the service.", rich_help_panel=_REPORTS)

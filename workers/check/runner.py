@@ -52,10 +52,9 @@ class Plan:
     trusts_config: bool = False
 
     @property
-    def is_idle(self) -> bool:
-        """Whether there is nothing to compare, and that was to be taken as an answer."""
-        digest = self.baseline.digest
-        return self.skips_unchanged and digest != "" and digest == self.candidate.digest
+    def is_unchanged(self) -> bool:
+        """Whether the package's files are the same on both sides."""
+        return self.baseline.digest != "" and self.baseline.digest == self.candidate.digest
 
 
 def run_check(plan: Plan, progress: Progress) -> Check:
@@ -68,8 +67,10 @@ def run_check(plan: Plan, progress: Progress) -> Check:
     """
     started = time.monotonic()
     created_at = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-    if plan.is_idle:
-        progress("the package is the same on both sides")
+    if plan.is_unchanged:
+        advice = "" if plan.skips_unchanged else "; with --skip-unchanged nothing would run"
+        progress(f"the package is the same on both sides{advice}")
+    if plan.is_unchanged and plan.skips_unchanged:
         sides = plan.baseline.side, plan.candidate.side
         layers = [LayerResult(layer, reason="the package is the same on both sides") for layer in Layer]
     else:
