@@ -11,6 +11,9 @@ PLACE = "Equivalent in numbers: where the step count is read, not its value"
 SHORTCUT = "Differs only where lr x weight_decay is exactly 1"
 DEVICE = "Differs on a GPU only, where none was at hand"
 OTHER_CLASS = "Differs for SGDW only, which no table of tool.tangent.check names"
+SLOWER = "The same result in more time: a step that could be repeated is made anew, which layer 2 times"
+DISTRIBUTED = "Differs for tensors that torch distributes over ranks, where there is one rank"
+NO_PATH = "Differs only where the native step is missing"
 NO_STEP = "No step runs it: a function for users"
 
 # (function, what the changed lines must hold, reason), first match counts.
@@ -20,7 +23,12 @@ _RULES: list[tuple[str, str, str]] = [
     (r"arithmetic_dtype", r"or True", PRECISE),
     (r"zeros_for", r"zeros_like", SIXTEEN),
     (r"functional\.(adamp|sgdp)$", r"capturable: bool", UNUSED),
-    (r"_step_plain", r"can_read\(params, None\)|\"capturable\"\] = None", DEVICE),
+    (r"_step_plain|_step_momentum", r"can_read\(params, None\)|\"capturable\"\] = None", DEVICE),
+    (r"_step_momentum", r"View\(", OTHER_CLASS),
+    (r"_is_distributed|check_parameters", r"distributed", DISTRIBUTED),
+    (r"add_param_group", r"choose_path\(device, None\)", NO_PATH),
+    (r"\._repeat$", r"last = None|answer = None|last.step\(None|self.param_groups, None", SLOWER),
+    (r"\._repeat$", r"or not self._read|is_fixed and self._read", SLOWER),
     (r"_MomentumOptimizer\._hyper", r"get\(name", OTHER_CLASS),
     (r"projection\.", r"channel_dim: int = 1", UNUSED),
     (r"functional\.", r"capturable", PLACE),

@@ -114,6 +114,14 @@ def _set_lr(value: Any) -> Happening:
     return act
 
 
+def _lr_in_place(bench: Bench) -> None:
+    for group in bench.optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].mul_(0.5)
+        else:
+            group["lr"] = _lr(0.01)
+
+
 def _lr(value: Any) -> torch.Tensor:
     """In 64 bit: what steps in 64 bit then round does not depend on their order."""
     return torch.tensor(value, dtype=torch.float64)
@@ -210,6 +218,7 @@ _HAPPENINGS: dict[str, Happening] = {
     "lr 0": _set_lr(0.0),
     "lr an integer": _set_lr(1),
     "lr a tensor": _set_lr(lambda: _lr(0.01)),
+    "lr a tensor, halved in place": _lr_in_place,
     "lr a tensor of one element": _set_lr(lambda: _lr([0.01])),
     "lr a tensor with a gradient": _set_lr(lambda: _lr(0.01).requires_grad_()),
     "lr a tensor of two": _set_lr(lambda: _lr([0.01, 0.02])),

@@ -35,6 +35,8 @@ def constructors(make: Make, notes: Notes) -> None:
     notes.trial("defaults", lambda: make([nn.Parameter(torch.ones(2))]).defaults)
     for label, given in (("without arguments", _EMPTY), ("with lr alone", {"lr": 0.5})):
         notes.trial(label, lambda given=given: _settings(cls([nn.Parameter(torch.ones(2))], **given)))  # type: ignore[misc]
+    in_group = {"params": [nn.Parameter(torch.ones(2))], "lr": 0.5}
+    notes.trial("lr in the group alone", lambda: _settings(cls([in_group])))
     tensors = [(f"tensor({value!r})", _tensor(value)) for value in _TENSORS]
     for name in arguments_of(make):
         for label, value in [*((repr(value), value) for value in _VALUES), *tensors]:
