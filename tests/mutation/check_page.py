@@ -2,8 +2,11 @@
 
 import json
 from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
+
+from tests.mutation.check_reasons import ELSEWHERE
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 DATA = _DOCS / "check-mutation.json"
@@ -24,25 +27,30 @@ def render(document: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def share_caught(document: dict[str, Any]) -> float:
-    """Of the mutants that change behaviour."""
-    n = sum(document["n_mutants"].values())
-    n_equivalent = sum(entry["is_equivalent"] for entry in document["survivors"])
-    return float((n - len(document["survivors"])) / (n - n_equivalent))
+def share_caught(document: dict[str, Any], leave_out: Container[str] = ()) -> float:
+    """Of the mutants that change behaviour, but for survivors of the reasons `leave_out`."""
+    n_caught = sum(document["n_mutants"].values()) - len(document["survivors"])
+    alive = [entry for entry in document["survivors"] if not entry["is_equivalent"]]
+    return n_caught / (n_caught + sum(entry["reason"] not in leave_out for entry in alive))
 
 
 def _head(document: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     not_run = ", ".join(f"{n} of {file}.py" for file, n in document["not_run"].items())
     n_run, n_not = sum(document["n_mutants"].values()), sum(document["not_run"].values())
+    left = (
+        f"\nMade and not run, because processors were scarce: {not_run}. What ran of these modules was drawn at random."
+    )
+    share, share_here = (100 * share_caught(document, reasons) for reasons in ((), ELSEWHERE))
     return f"""# Mutants of adamp that the check's numerics catch alone
 
 Generated from `docs/check-mutation.json` by `python -m tests.mutation.check_alone`; do not edit. {document["date"]}:
 {document["machine"]}, {versions}, code {document["code"]}.
 
-mutmut's mutants of adamp, none of adamp's tests, and layer 1 of `tangent check` on each, its interface included:
-{100 * share_caught(document):.1f} % of those that are not equivalent were caught, of {n_run} that ran.
-{n_not} were made and did not run, because processors were scarce{f": {not_run}" if not_run else ""}.
+mutmut's mutants of adamp, none of adamp's tests, and layer 1 of `tangent check` on each, its interface included. Of
+{n_run:,} that ran, {share:.1f} % of those that are not equivalent were caught, and {share_here:.1f} % without the
+survivors that show on a GPU only, over several ranks, without the native step, in SGDW, or in a function that no step
+runs.{left if n_not else ""}
 
 A mutant that raises, crashes or hangs at what the baseline does is caught, and so is one whose refusals say other
 words. `eager.py` ran with `fused=False`, `functional.py` and `projection.py` with `capturable=True` besides, which

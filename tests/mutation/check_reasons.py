@@ -17,6 +17,9 @@ DISTRIBUTED = "Differs for tensors that torch distributes over ranks, where ther
 NO_PATH = "Differs only where the native step is missing"
 NO_STEP = "No step runs it: a function for users"
 
+ELSEWHERE = (DEVICE, DISTRIBUTED, OTHER_CLASS, NO_PATH, NO_STEP)
+"""What does not show in the checks of this repository on a machine with a CPU alone."""
+
 # (function, what the changed lines must hold, reason), first match counts.
 _RULES: list[tuple[str, str, str]] = [
     (r"project_onto_tangent", r"", NO_STEP),
