@@ -69,8 +69,7 @@ def build(target: Path, *, compiler: Sequence[str] | None = None, extra_flags: S
     Raises:
         BuildError: There is no compiler, it fails, or the folder cannot be written.
     """
-    if os.name != "posix":
-        raise BuildError("the native step is for Linux and macOS")
+    _refuse_other_systems()
     command = list(compiler or find_compiler())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +86,16 @@ def cached_library() -> Path:
     Raises:
         BuildError: As in `build`, or the cache belongs to somebody else.
     """
+    _refuse_other_systems()
     target = cache_folder() / library_name()
     if not target.exists():
         build(target)
     return target
+
+
+def _refuse_other_systems() -> None:
+    if os.name != "posix":
+        raise BuildError("the native step is for Linux and macOS")
 
 
 def cache_folder() -> Path:

@@ -1,5 +1,6 @@
 """Compiling the library: several at once, a compiler that fails, and where it lies for users without a home."""
 
+import os
 import pwd
 import stat
 import tempfile
@@ -92,6 +93,15 @@ def test_a_cache_that_others_can_write_to_is_refused(mode, temporary, monkeypatc
     (temporary / "tangent-adamp").chmod(mode)
     with pytest.raises(building.BuildError, match="belongs to, or can be written by, another user"):
         building.cached_library()
+
+
+@pytest.mark.parametrize("ask", [building.cached_library, lambda: building.build(None)], ids=["library", "build"])
+def test_windows_is_told_that_there_is_no_native_step(ask, monkeypatch):
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        windows.delattr(os, "getuid")
+        with pytest.raises(building.BuildError, match="is for Linux and macOS"):
+            ask()
 
 
 def test_the_environments_compiler_comes_first(monkeypatch):
