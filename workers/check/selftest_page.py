@@ -174,10 +174,11 @@ def _percent(share: float) -> str:
 
 
 def _cost(cost: Mapping[str, Any]) -> str:
+    verdicts = ", ".join(f"{name} {verdict}" for name, verdict in cost["verdicts"].items())
     return (
         f"`tangent check` of this repository's two optimizers against their own commit, all layers, on {cost['date']}: "
         f"{cost['wall_s']:.0f} s, of which processors worked {cost['cpu_s']:.0f} s, at a load of "
-        f"{cost['load_1min']:.1f} before; code {cost['code']}."
+        f"{cost['load_1min']:.1f} before ({verdicts}); code {cost['code']}. What cannot be decided takes longest."
     )
 
 

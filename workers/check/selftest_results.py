@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict
@@ -74,22 +75,27 @@ def measure_cost(kept: Path = KEPT) -> Entry:
     """Run `tangent check` here against the last commit, all layers of all optimizers, and keep what it took.
 
     Returns:
-        "wall_s", "cpu_s" (of all its processes), "load_1min" before, "code", "date".
+        "wall_s", "cpu_s" (of all its processes), "load_1min" before, "verdicts" by optimizer, "code", "date".
 
     Raises:
         InfrastructureError: It has no verdict, or fails.
     """
     load, before, began = os.getloadavg()[0], os.times(), time.monotonic()
-    command = [sys.executable, "-m", "workers.check", "--baseline", "HEAD", "--strict"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise InfrastructureError(f"the check ended with code {done.returncode}: {done.stdout[-300:]}", done.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "check.json"
+        command = [sys.executable, "-m", "workers.check", "--baseline", "HEAD", "--json", str(report)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stdout.strip() or done.stderr.strip() or "it said nothing").splitlines()[-1]
+            raise InfrastructureError(f"the check ended with code {done.returncode}: {last}", done.stderr)
+        checks = json.loads(report.read_text(encoding="utf-8"))["checks"]
     after = os.times()
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
     taken = {
         "wall_s": round(time.monotonic() - began, 1),
         "cpu_s": round(cpu_s, 1),
         "load_1min": round(load, 2),
+        "verdicts": {check["name"]: check["verdict"] for check in checks},
         "code": revision(),
         "date": today(),
     }
