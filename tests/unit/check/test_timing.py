@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.domain.checks import CheckVerdict
+from service.domain.checks import CheckVerdict, Finding
 from workers.check.config import make_config
 from workers.check.speed import log_ratio, steps_of_a_burst, time_subject, timing_finding
 from workers.check.timing import ROUNDS, judge_timing
@@ -90,20 +90,44 @@ def test_an_undecided_time_says_what_would_decide_it():
 
 
 class Clock:
-    """A side whose steps take 50 us each."""
+    """A side whose steps take 50 us each, or more in its first process."""
 
-    def __init__(self, role: str) -> None:
-        self.role, self.n_steps = role, 0
+    def __init__(self, role: str, *, slower: float = 0.0, at_first: float = 0.0) -> None:
+        self.role, self.n_steps, self.n_processes = role, 0, 1
+        self._slower, self._at_first = slower, at_first
 
     def call(self, command: str, *, steps: int, **_: object) -> dict[str, float]:
         assert command == "burst"
         self.n_steps += steps
-        return {"time_s": 5e-5 * steps, "wall_s": 5e-5 * steps, "waits": 0}
+        time_s = 5e-5 * steps * (1 + self._slower + (self._at_first if self.n_processes == 1 else 0.0))
+        return {"time_s": time_s, "wall_s": time_s, "waits": 0}
+
+    def close(self) -> None:
+        self.n_processes += 1
+
+
+def timed(**how: float) -> tuple[Finding, Clock, Clock]:
+    sides = Clock("baseline"), Clock("candidate", **how)
+    config = make_config("sgd", {"optimizer": "torch.optim:SGD"}, Path())
+    return time_subject(*sides, config, 0, "small", lambda _: None), *sides
 
 
 def test_both_sides_take_the_same_steps_because_later_ones_may_cost_less():
-    sides = Clock("baseline"), Clock("candidate")
-    config = make_config("sgd", {"optimizer": "torch.optim:SGD"}, Path())
-    finding = time_subject(*sides, config, 0, "small", lambda _: None)
+    finding, baseline, candidate = timed()
     assert finding.verdict is CheckVerdict.PASS
-    assert sides[0].n_steps == sides[1].n_steps > 0
+    assert (baseline.n_processes, candidate.n_processes) == (1, 1)
+    assert baseline.n_steps == candidate.n_steps > 0
+
+
+def test_a_loss_of_speed_that_new_processes_do_not_show_is_none():
+    finding, baseline, candidate = timed(at_first=0.2)
+    assert finding.verdict is CheckVerdict.PASS
+    assert finding.sentence.endswith("less than 10 % slower (in the first processes +20.0 %)")
+    assert finding.data["first_processes"]["estimate"] == pytest.approx(20.0)
+    assert (baseline.n_processes, candidate.n_processes) == (2, 2)
+
+
+def test_a_loss_of_speed_that_new_processes_show_too_fails():
+    finding, *_ = timed(slower=0.2)
+    assert finding.verdict is CheckVerdict.FAIL
+    assert "more than 10 % slower" in finding.sentence
