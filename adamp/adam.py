@@ -1,6 +1,5 @@
 """AdamP."""
 
-from operator import itemgetter
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +12,6 @@ from adamp.diagnostics import StepRecord
 from adamp.native import Columns, Hyper
 
 _STATE_NAMES = ("exp_avg", "exp_avg_sq", "step")
-_STATE = tuple(map(itemgetter, _STATE_NAMES))
 
 
 class AdamP(TangentOptimizer):
@@ -124,7 +122,7 @@ class AdamP(TangentOptimizer):
             for param, state in zip(params, states, strict=True):
                 if not state:
                     state.update(self._new_state(param, group))
-        return Columns(*(list(map(read, states)) for read in _STATE))
+        return Columns(*([state[name] for state in states] for name in _STATE_NAMES))
 
     def _new_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         # On the CPU even for a GPU's weights: the bias correction is then computed without a sync. Only a CUDA

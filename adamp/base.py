@@ -182,7 +182,7 @@ class TangentOptimizer(Optimizer):
 
     def _note(self, work: list[_Work]) -> None:
         """Let the next step repeat this one, where it was native."""
-        steps = list[Stepped]()
+        steps: list[Stepped] = []
         for index, (group, (params, _)) in enumerate(zip(self.param_groups, work, strict=True)):
             plan = self._plans.get((index, "cpu", group["fused"])) if params else None
             if params and (plan is None or len(plan.rows) < len(params)):

@@ -4,7 +4,6 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.optim.optimizer import required
 
 Group = Mapping[str, Any]
 
-_LAYOUT_OF, _STRIDED = attrgetter("layout"), {torch.strided}
+_STRIDED = {torch.strided}
 
 
 def check_names(optimizer: str, group: Group, hyperparameters: Sequence[str]) -> None:
@@ -86,7 +85,7 @@ def check_gradients(optimizer: str, params: Sequence[Tensor], grads: Sequence[Te
     Raises:
         RuntimeError: A gradient is sparse or complex.
     """
-    if {*map(_LAYOUT_OF, grads)} <= _STRIDED and not any(map(Tensor.is_complex, grads)):
+    if {grad.layout for grad in grads} <= _STRIDED and not any(map(Tensor.is_complex, grads)):
         return
     for param, grad in zip(params, grads, strict=True):
         if grad.layout != torch.strided or grad.is_complex():

@@ -74,13 +74,24 @@ def test_the_update_is_one_graph_and_equals_the_eager_one(update, hyper, make_in
             torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize(("optimizer", "hyper"), [(AdamP, {}), (SGDP, {"momentum": 0.9}), (SGDW, {"momentum": 0.9})])
-def test_a_whole_optimizer_step_compiles(optimizer, hyper):
+@pytest.mark.parametrize("fused", [False, None])
+@pytest.mark.parametrize(
+    ("optimizer", "hyper"),
+    [
+        (AdamP, {}),
+        (AdamP, {"capturable": True, "weight_decay": 0.1}),
+        (AdamP, {"lr": torch.tensor(0.1)}),
+        (SGDP, {"momentum": 0.9}),
+        (SGDW, {"momentum": 0.9}),
+    ],
+)
+def test_a_whole_optimizer_step_is_one_graph(optimizer, hyper, fused):
     results = []
     for is_compiled in (False, True):
         params = [torch.nn.Parameter(torch.ones(4, 3)), torch.nn.Parameter(torch.ones(3))]
-        subject = optimizer(params, lr=0.1, fused=False, **hyper)
-        step = torch.compile(subject.step, backend="eager") if is_compiled else subject.step
+        groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.2}]
+        subject = optimizer(groups, fused=fused if is_compiled else False, **{"lr": 0.1, **hyper})
+        step = torch.compile(subject.step, backend="eager", fullgraph=True) if is_compiled else subject.step
         for seed in range(3):
             for param in params:
                 param.grad = torch.randn(param.shape, generator=torch.Generator().manual_seed(seed))
