@@ -162,15 +162,19 @@ def _adam_directions(
     _scale(exp_avg_sqs, beta2)
     torch._foreach_addcmul_(exp_avg_sqs, grads, grads, value=1 - beta2)
     denominators = torch._foreach_sqrt(exp_avg_sqs)
-    shifts = torch.tensor([eps * correction for correction in corrections], dtype=grads[0].dtype)
-    torch._foreach_add_(denominators, shifts.unbind())
+    torch._foreach_add_(denominators, _tensor([eps * factor for factor in corrections], grads[0].dtype).unbind())
     numerators = torch._foreach_lerp(exp_avgs, grads, 1 - beta1) if nesterov else exp_avgs
     return list(torch._foreach_div(numerators, denominators))
 
 
 def _scale(tensors: list[Tensor], factor: float) -> None:
     """In place. Times a number would take three times as long: torch would make it a tensor for each of `tensors`."""
-    torch._foreach_mul_(tensors, torch.tensor(factor, dtype=tensors[0].dtype))
+    torch._foreach_mul_(tensors, _tensor(factor, tensors[0].dtype))
+
+
+def _tensor(values: Any, dtype: torch.dtype) -> Tensor:
+    """On the CPU, which need not be torch's default device."""
+    return torch.tensor(values, dtype=dtype, device="cpu")
 
 
 def _momentum_directions(
@@ -195,8 +199,8 @@ def _move(batch: _Batch, directions: list[Tensor], step_sizes: list[float], deca
             removed[i] = weight * _factor(weight, directions[i], step_sizes[i], told, decay, view)
     free = [i for i in range(len(weights)) if i not in removed]
     if decay.rate > 0 and free:
-        rate = torch.tensor(decay.rate, dtype=weights[0].dtype)
-        removed.update(zip(free, torch._foreach_mul([weights[i] for i in free], rate), strict=True))
+        decayed = torch._foreach_mul([weights[i] for i in free], _tensor(decay.rate, weights[0].dtype))
+        removed.update(zip(free, decayed, strict=True))
         free = []
     # What is removed joins the step before the subtraction, which rounds to the weight's last digit: once, not twice.
     bound, updates = list(removed), list(removed.values())
@@ -291,6 +295,5 @@ def _note(records: list[StepRecord], measured: list[Measured], decay: Decay, vie
         rate = decay.rate * view.wd_ratio if view is not None and is_projected else decay.rate
         stats.append((told.decision, told.channel_cos, told.layer_cos, math.sqrt(square), effective_lr, rate))
         counts.append((1, told.decision is Decision.CHANNEL, told.decision is Decision.LAYER))
-    rows = torch.tensor(stats, dtype=records[0].stats.dtype).unbind()
-    torch._foreach_copy_([record.stats for record in records], rows)
-    torch._foreach_add_([record.counts for record in records], torch.tensor(counts, dtype=torch.int64).unbind())
+    torch._foreach_copy_([record.stats for record in records], _tensor(stats, records[0].stats.dtype).unbind())
+    torch._foreach_add_([record.counts for record in records], _tensor(counts, torch.int64).unbind())

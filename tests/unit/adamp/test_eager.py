@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adamp import SGDW, AdamP, eager
+from adamp import SGDP, SGDW, AdamP, eager
 from tests.unit.adamp.cases import KINDS, SHAPES, VALID, Case, gradient
 
 CASES = [*VALID, Case(AdamP, {"maximize": True, "weight_decay": 0.05}), Case(AdamP, {"channel_dim": -1})]
@@ -90,3 +90,31 @@ def test_a_zero_weight_has_an_infinite_effective_learning_rate_unless_lr_is_zero
         subject.step()
         told.append(subject.diagnostics()[0, 0].effective_lr)
     assert told[0] == pytest.approx(told[1], nan_ok=True)
+
+
+@pytest.fixture
+def another_default_device():
+    torch.set_default_device("meta")  # its tensors have no values
+    yield
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("fused", [False, None])
+@pytest.mark.parametrize("case", [Case(AdamP, {"weight_decay": 0.05}), Case(SGDP), Case(SGDW)], ids=str)
+def test_parameters_on_the_cpu_step_there_whatever_torchs_default_device(case, fused, another_default_device):
+    hyper = {
+        name: value for name, value in case.hyper.items() if case.optimizer is not SGDW or name in ("lr", "momentum")
+    }
+    ends = []
+    for device in ("meta", "cpu"):
+        torch.set_default_device(device)
+        param = torch.nn.Parameter(torch.ones(4, 3, device="cpu"))
+        subject = case.optimizer([param], **hyper, fused=fused)
+        for _ in range(3):
+            param.grad = torch.arange(12.0, device="cpu").reshape(4, 3)
+            subject.step()
+        subject.load_state_dict(subject.state_dict())
+        subject.step()
+        assert subject.diagnostics()[0, 0].n_steps == 4
+        ends.append(param.detach())
+    assert torch.equal(*ends)
