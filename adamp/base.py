@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from threading import RLock
 from typing import Any, ClassVar, overload
 
 import torch
@@ -42,8 +43,10 @@ class TangentOptimizer(Optimizer):
     # The last step, if it was native throughout and can be repeated.
     _last: Repetition | None
 
+    _turn: RLock
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
-        self._records, self._plans, self._last = {}, {}, None
+        self._records, self._plans, self._last, self._turn = {}, {}, None, RLock()
         given = {name: value for name, value in defaults.items() if not is_missing(value)}
         check_hyperparameters(type(self).__name__, given)
         super().__init__(params, defaults)
@@ -51,7 +54,7 @@ class TangentOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.setdefault("_records", {})
-        self._plans, self._last = {}, None
+        self._plans, self._last, self._turn = {}, None, RLock()
         for group in self.param_groups:
             for name in self.hyperparameters:
                 group.setdefault(name, self.defaults.get(name, EXECUTION.get(name)))
@@ -108,9 +111,11 @@ class TangentOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if not self._repeat():
-            with torch.no_grad():
-                self._step_anew([_with_gradients(group["params"]) for group in self.param_groups])
+        if torch.compiler.is_compiling():
+            self._update()
+            return loss
+        with self._turn:  # the tables are those of one step, and C gives the interpreter's lock away
+            self._update()
         return loss
 
     def diagnostics(self) -> dict[tuple[int, int], ParameterDiagnostics]:
@@ -150,6 +155,11 @@ class TangentOptimizer(Optimizer):
         records: list[StepRecord],
     ) -> None:
         """Update `params`, all of `group`, in plain torch."""
+
+    def _update(self) -> None:
+        if not self._repeat():
+            with torch.no_grad():
+                self._step_anew([_with_gradients(group["params"]) for group in self.param_groups])
 
     def _repeat(self) -> bool:
         """Step natively what the last step did, if all that its tables rest on still holds; else change nothing."""

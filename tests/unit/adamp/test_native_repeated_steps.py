@@ -150,6 +150,30 @@ def test_other_threads_run_while_a_step_repeats():
     assert n_looks > 1
 
 
+def test_threads_that_share_an_optimizer_take_turns():
+    params = parameters()
+    subject = AdamP(params, lr=1e-3)
+    give_gradients(params, 0)
+    subject.step()
+
+    def step():
+        for i in range(300):
+            subject.param_groups[0]["lr"] = 1e-3 * (1 + i % 2)
+            subject.step()
+
+    threads = [threading.Thread(target=step) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [float(state["step"]) for state in subject.state.values()] == [901] * len(params)
+
+
 @pytest.mark.parametrize("n_groups", [1, 2])
 def test_a_sparse_gradient_after_dense_ones_is_refused_before_anything_changes(n_groups):
     params = [torch.nn.Parameter(torch.ones(4, 3)) for _ in range(2)]
