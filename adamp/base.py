@@ -15,7 +15,7 @@ from adamp import checkpoints
 from adamp.checks import check_gradients, check_hyperparameters, check_names, check_parameters, is_missing
 from adamp.diagnostics import ParameterDiagnostics, StepRecord, new_record, read_record
 from adamp.dispatch import choose_path
-from adamp.functional import arithmetic_dtype
+from adamp.functional import arithmetic_dtype, has_values
 from adamp.hooks import with_hooks_when_heard
 from adamp.native import Columns, Hyper, Plan
 from adamp.repetition import Answer, Repetition, Stepped, interpreter
@@ -240,7 +240,7 @@ class TangentOptimizer(Optimizer):
 
     def _plan(self, index: int, group: dict[str, Any], params: list[Tensor]) -> Plan | None:
         """The table of the group's path; a group whose parameters lie on several devices goes by its first's."""
-        if not params or torch.compiler.is_compiling():
+        if not params or torch.compiler.is_compiling() or not has_values(params[0]):
             return None
         key = (index, params[0].device.type, group["fused"])
         if key not in self._plans:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adamp.diagnostics import Decision, StepRecord
-from adamp.functional import arithmetic_dtype
+from adamp.functional import arithmetic_dtype, has_values
 from adamp.projection import can_be_projected, channel_threshold, layer_threshold
 
 BATCH = 1 << 18  # elements
@@ -56,10 +56,10 @@ class _Batch(NamedTuple):
 
 
 def can_read(params: Sequence[Tensor], lr: float | Tensor) -> bool:
-    """Whether everything lies on the CPU and torch.compile does not trace."""
+    """Whether everything lies on the CPU and has values, and torch.compile does not trace."""
     if torch.compiler.is_compiling() or (isinstance(lr, Tensor) and lr.device.type != "cpu"):
         return False
-    return all(param.is_cpu for param in params)
+    return all(param.is_cpu and has_values(param) for param in params)
 
 
 def adamp(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from adamp.diagnostics import StepRecord, write_record
 from adamp.projection import ProjectionDecision, can_be_projected, decide_projection, project_as_decided
@@ -23,6 +24,11 @@ def arithmetic_dtype(dtype: torch.dtype) -> torch.dtype:
     because 0.999 v rounds to v.
     """
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether numbers can be read from it; not from a fake tensor, on which torch's tools plan memory and time."""
+    return not isinstance(tensor, FakeTensor)
 
 
 def zeros_for(param: Tensor) -> Tensor:
@@ -176,7 +182,7 @@ def _bias_corrections(
 ) -> tuple[float | Tensor, float | Tensor]:
     """Count the step; returns 1 - beta1^t and sqrt(1 - beta2^t), computed in double."""
     state_step.add_(1)
-    if not (capturable or torch.compiler.is_compiling()):
+    if not (capturable or torch.compiler.is_compiling()) and has_values(state_step):
         t = state_step.item()
         return 1 - beta1**t, math.sqrt(1 - beta2**t)
     steps = state_step.double()

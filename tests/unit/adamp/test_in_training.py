@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -174,6 +175,21 @@ def test_every_row_of_an_embedding_is_a_channel(fused):
     subject.step()
     assert subject.diagnostics()[0, 0].decision is Decision.CHANNEL
     assert (table.weight.detach().norm(dim=1) >= lengths).all()
+
+
+@every_optimizer
+@pytest.mark.parametrize("changes", [{}, {"fused": False}, {"nesterov": True}])
+def test_fake_tensors_take_steps(optimizer, hyper, changes):
+    # They have no values: torch's estimates of memory and time run a training on them.
+    with FakeTensorMode():
+        layer = nn.Linear(4, 3)
+        subject = optimizer(layer.parameters(), **hyper, **changes)
+        for _ in range(3):
+            subject.zero_grad()
+            layer(torch.ones(2, 4)).sum().backward()
+            subject.step()
+    assert {value.shape for value in subject.state[layer.weight].values()} <= {(3, 4), ()}
+    assert subject.state[layer.weight]
 
 
 @every_optimizer
