@@ -52,7 +52,7 @@ def load(optimizer: Optimizer, state_dict: StateDict, torch_load: Callable[[Stat
 def _translate_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     translated = {("momentum_buffer" if key == "momentum" else key): value for key, value in entry.items()}
     if "step" in entry and not isinstance(entry["step"], Tensor):
-        translated["step"] = torch.tensor(float(entry["step"]), dtype=torch.float32)
+        translated["step"] = torch.tensor(float(entry["step"]), dtype=torch.float32, device="cpu")
     return translated
 
 

@@ -152,7 +152,7 @@ def _find_describe() -> int | None:
 
 def _tells_true(describe: int) -> bool:
     """Whether the function at `describe` says what torch says; to older torch, other packages add a table of theirs."""
-    tensor, told = torch.zeros(4, 3)[2:].t(), _Described()
+    tensor, told = torch.zeros(4, 3, dtype=torch.float32, device="cpu")[2:].t(), _Described()
     try:
         ctypes.PYFUNCTYPE(c_int, py_object, POINTER(_Described))(describe)(tensor, told)
     except (RuntimeError, BufferError, TypeError, SystemError):

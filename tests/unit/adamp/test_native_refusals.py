@@ -147,6 +147,18 @@ def test_torch_describes_its_tensors_as_they_are():
     assert (FINDS() is not None) == has_table
 
 
+@pytest.mark.parametrize("setting", [{"device": "meta"}, {"dtype": torch.float64}], ids=str)
+def test_it_is_asked_whatever_new_tensors_are_by_default(setting):
+    found = FINDS() is not None
+    try:
+        torch.set_default_device(setting.get("device"))
+        torch.set_default_dtype(setting.get("dtype", torch.float32))
+        assert (FINDS() is not None) == found
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("table", [12345, None, object()], ids=["address", "none", "object"])
 def test_a_table_of_another_kind_is_left_alone(table, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__dlpack_c_exchange_api__", table, raising=False)
