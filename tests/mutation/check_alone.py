@@ -1,7 +1,7 @@
 """Mutants of adamp that numerics of the check catch alone: `python -m tests.mutation.check_alone [S] [FILE ...]`.
 
 FILE is one of adamp's modules; S is the number of seconds after which no further mutant is begun. What was found is
-kept in build/check-mutants.txt, and the next run goes on, but for modules that have changed since.
+kept in build/check-mutants.txt, and the next run goes on, but for functions that have changed since.
 
 Writes docs/check-mutation.json and .md. mutmut makes the mutants and must be importable, with libcst; it is no
 dependency of the tests. Every mutant runs in a fork of this process, which has loaded torch and adamp and has not
@@ -61,26 +61,28 @@ def main() -> None:
         names = {file: [name for name in names[file] if not re.search(UNREACHED, name, re.I)] for file in FILES}
         every = [describe(mutant, sources[file]) for file in FILES for mutant in names[file]]
         alike = {entry["name"]: "survived" for entry in every if entry["reason"] in (EQUAL_LENGTHS, PRESERVED)}
-        known = {**kept_verdicts(original), **alike}
+        codes = {mutant: code_of(mutant, sources[file]) for file in FILES for mutant in names[file]}
+        known = {**kept_verdicts(codes), **alike}
         wanted = [entry for entry in every if entry["name"] not in known and entry["name"].split(".")[1] in chosen]
         # In no order, so that those for which there is time are a fair sample; what nothing can tell apart comes last.
         random.Random(0).shuffle(wanted)
         wanted.sort(key=lambda entry: bool(entry["is_equivalent"]))
-        known |= verdicts_of([entry["name"] for entry in wanted], Checks(original, mutated, stack), end)
+        wanted = {entry["name"]: codes[entry["name"]] for entry in wanted}
+        known |= verdicts_of(wanted, Checks(original, mutated, stack), end)
         write(names, known, every)
 
 
-def kept_verdicts(original: Path) -> dict[str, str]:
-    """Verdicts of earlier runs on the modules as they are."""
-    codes = {file: code_of(original, file) for file in FILES}
+def kept_verdicts(codes: dict[str, str]) -> dict[str, str]:
+    """Verdicts of earlier runs on mutants of functions that are what they were."""
     lines = (line.split() for line in KEPT.read_text().splitlines()) if KEPT.exists() else ()
-    return {name: verdict for name, verdict, code in lines if code == codes[name.split(".")[1]]}
+    return {name: verdict for name, verdict, code in lines if codes.get(name) == code}
 
 
-@functools.cache
-def code_of(original: Path, file: str) -> str:
-    """A hash of one module's source."""
-    return hashlib.sha256((original / "adamp" / f"{file}.py").read_bytes()).hexdigest()[:12]
+def code_of(name: str, source: str) -> str:
+    """A hash of a function and of its mutant."""
+    texts, own = texts_of(source), name.rsplit(".", 1)[1]
+    both = texts[own.rsplit("__mutmut", 1)[0] + "__mutmut_orig"], texts[own]
+    return hashlib.sha256("\0".join(both).encode()).hexdigest()[:12]
 
 
 def make_mutants(original: Path, mutated: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -103,18 +105,18 @@ def make_mutants(original: Path, mutated: Path) -> tuple[dict[str, list[str]], d
     return names, sources
 
 
-def verdicts_of(mutants: list[str], checks: Checks, end: float) -> dict[str, str]:
-    """Each mutant's verdict, kept when it is there, until the time is up."""
+def verdicts_of(codes: dict[str, str], checks: Checks, end: float) -> dict[str, str]:
+    """Verdicts of the mutants in `codes`, each kept when it is there, until the time is up."""
     found: dict[str, str] = {}
     KEPT.parent.mkdir(exist_ok=True)
     with KEPT.open("a") as file:
-        for n, mutant in enumerate(mutants):
+        for n, (mutant, code) in enumerate(codes.items()):
             if time.monotonic() > end:
                 break
             found[mutant] = "caught" if checks.catch(mutant) else "survived"
-            file.write(f"{mutant} {found[mutant]} {code_of(checks.original, mutant.split('.')[1])}\n")
+            file.write(f"{mutant} {found[mutant]} {code}\n")
             file.flush()
-            print(f"{n + 1}/{len(mutants)} {mutant} {found[mutant]}", flush=True)  # noqa: T201
+            print(f"{n + 1}/{len(codes)} {mutant} {found[mutant]}", flush=True)  # noqa: T201
     return found
 
 

@@ -86,7 +86,6 @@ class Checks:
 
     def __init__(self, original: Path, mutated: Path, stack: ExitStack) -> None:
         self._folders, self._stack, self._made = (original, mutated), stack, dict[str, Alone]()
-        self.original = original
 
     def catch(self, mutant: str) -> bool:
         """Whether one of the configurations that run the mutant's code catches it; what is quick comes first."""

@@ -170,19 +170,58 @@ def test_an_interpreter_without_one_of_the_functions_is_left_alone(monkeypatch):
     assert FINDS() is None
 
 
-@pytest.mark.parametrize("field", ["data", "n_dims", "code", "bits", "device_type", "byte_offset"])
-def test_a_function_that_describes_otherwise_than_torch_is_not_used(field, monkeypatch):
+def found_with(monkeypatch, describe):
+    """What is found where the table's function is `describe`, which changes what torch's own tells."""
     true = repetition._find_describe()
     tell = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.POINTER(repetition._Described))
 
     @tell
-    def lie(tensor, told):
+    def told_otherwise(tensor, told):
         answer = tell(true)(tensor, told)
-        setattr(told.contents, field, getattr(told.contents, field) + 4)
+        describe(told.contents)
         return answer
 
-    monkeypatch.setattr(repetition, "_find_describe", lambda: ctypes.cast(lie, ctypes.c_void_p).value)
+    monkeypatch.setattr(repetition, "_find_describe", lambda: ctypes.cast(told_otherwise, ctypes.c_void_p).value)
+    return FINDS()
+
+
+FIELDS = ["data", "n_dims", "code", "bits", "lanes", "device_type", "byte_offset"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_function_that_describes_otherwise_than_torch_is_not_used(field, monkeypatch):
+    def lie(told):
+        setattr(told, field, getattr(told, field) + 4)
+
+    assert found_with(monkeypatch, lie) is None
+
+
+@pytest.mark.parametrize("field", ["shape", "strides"])
+def test_a_function_that_tells_another_shape_is_not_used(field, monkeypatch):
+    kept = (ctypes.c_int64 * 2)(7, 7)
+    assert found_with(monkeypatch, lambda told: setattr(told, field, kept)) is None
+
+
+def test_a_function_may_tell_where_memory_begins_and_how_far_from_there_the_tensor_lies(monkeypatch):
+    def move(told):
+        told.data, told.byte_offset = told.data - 4, told.byte_offset + 4
+
+    assert found_with(monkeypatch, move) is not None
+
+
+def test_a_function_that_fails_is_not_used(monkeypatch):
+    fails = ctypes.cast(ctypes.pythonapi.PyErr_BadArgument, ctypes.c_void_p).value
+    monkeypatch.setattr(repetition, "_find_describe", lambda: fails)
     assert FINDS() is None
+
+
+@pytest.mark.parametrize(("major", "is_known"), [(0, False), (1, True), (2, False)])
+def test_a_table_of_another_major_version_is_left_alone(major, is_known, monkeypatch):
+    table = repetition._ExchangeTable(major=major, describe=repetition._find_describe())
+    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    capsule = new(("PyCapsule_New", ctypes.pythonapi))(ctypes.addressof(table), b"dlpack_exchange_api", None)
+    monkeypatch.setattr(torch.Tensor, "__dlpack_c_exchange_api__", capsule)
+    assert (FINDS() is not None) == is_known
 
 
 class Elsewhere(torch.Tensor):
