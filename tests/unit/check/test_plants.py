@@ -66,7 +66,14 @@ def page_of(plant=None, noop=None):
         "versions": {},
         "plants": [{**bug, **told, **(plant or {})}],
         "noops": [{**run, **(noop or {})}],
-        "cost": {"date": "2026-01-02", "code": "abc", "wall_s": 80.0, "cpu_s": 87.0, "load_1min": 0.1},
+        "cost": {
+            "date": "2026-01-02",
+            "code": "abc",
+            "wall_s": 80.0,
+            "cpu_s": 87.0,
+            "load_1min": 0.1,
+            "verdicts": {"adamp": "PASS", "sgdp": "PASS"},
+        },
         "simulated": {"digits": same},
     }
 
