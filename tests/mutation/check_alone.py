@@ -8,9 +8,6 @@ dependency of the tests. Every mutant runs in a fork of this process, which has 
 stepped; a mutant is chosen where its function is called.
 """
 
-import ast
-import difflib
-import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -33,6 +30,7 @@ from typing import Any
 import torch
 
 from tests.mutation import check_page
+from tests.mutation.changes import change_of, texts_of
 from tests.mutation.check_reasons import unseen
 from tests.mutation.forks import Checks, load_mutants, load_torch, stop_early
 from tests.mutation.make import function_of
@@ -143,21 +141,9 @@ def write(names: dict[str, list[str]], verdicts: dict[str, str], every: list[dic
     check_page.PAGE.write_text(check_page.render(document))
 
 
-@functools.cache
-def texts_of(source: str) -> dict[str, str]:
-    """Every function's text by its name, the name taken out."""
-    lines = source.splitlines()
-    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
-    return {node.name: "\n".join(lines[node.lineno - 1 : node.end_lineno]).replace(node.name, "") for node in nodes}
-
-
 def describe(name: str, source: str) -> dict[str, Any]:
     """The function, the lines before and after, and why it survives."""
-    texts = texts_of(source)
-    own = name.rsplit(".", 1)[1]
-    before, after = texts[own.rsplit("__mutmut", 1)[0] + "__mutmut_orig"], texts[own]
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-    change = [f"{line[0]} {line[1:].strip()}" for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    change = change_of(name, source)
     function = function_of(name)
     reason = reason_of(function, change)
     reason = unseen(function, change) if reason == UNDECIDED else reason

@@ -4,9 +4,9 @@ Each FOLDER is one in which `tests.mutation.run` has run, in plain torch or with
 of them is killed. mutmut must be importable, and is no dependency of the tests.
 """
 
+import functools
 import importlib.metadata
 import json
-import os
 import platform
 import sys
 from collections import Counter
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from tests.mutation import page
+from tests.mutation.changes import change_of
 from tests.mutation.earlier import Earlier
 from tests.mutation.reasons import reason_of
 
@@ -35,7 +36,7 @@ def main() -> None:
     folders = [Path(folder).resolve() for folder in sys.argv[1:]]
     earlier = Earlier(json.loads(page.DATA.read_text()), folders[0])
     codes, home = read_codes(folders)
-    changes = {name: change_of(name, folder) for name, folder in home.items()}
+    changes = {name: change_of(name, source_of(name, folder)) for name, folder in home.items()}
     kept = {name: earlier.is_alive(function_of(name), changes[name]) for name in codes}
     verdicts = {name: is_alive(codes[name], kept[name]) for name in codes}
     survivors = [name for name, alive in verdicts.items() if alive]
@@ -71,6 +72,16 @@ def read_codes(folders: list[Path]) -> tuple[dict[str, list[int]], dict[str, Pat
     return codes, home
 
 
+@functools.cache
+def source_of_file(path: Path) -> str:
+    return path.read_text()
+
+
+def source_of(name: str, folder: Path) -> str:
+    """The module with all its mutants."""
+    return source_of_file(folder / "mutants" / "adamp" / f"{name.split('.')[1]}.py")
+
+
 def is_alive(codes: list[int], kept: bool | None) -> bool | None:
     """Killed in any run is killed; None where the mutant never ran."""
     if kept is False or set(codes) - {0, NO_TESTS}:
@@ -81,16 +92,6 @@ def is_alive(codes: list[int], kept: bool | None) -> bool | None:
 def decides(kept: bool | None, codes: list[int]) -> bool:
     """Whether the verdict is the earlier run's."""
     return is_alive(codes, None) is not False and kept is not None and (kept is False or not codes)
-
-
-def change_of(name: str, folder: Path) -> list[str]:
-    """The lines before and after."""
-    from mutmut.mutation.diff_apply import get_diff_for_mutant
-
-    os.chdir(folder)  # mutmut looks there
-    diff = get_diff_for_mutant(name).splitlines()
-    change = [line.strip() for line in diff if line[:1] in "+-" and not line.startswith(("+++", "---"))]
-    return [f"{line[0]} {line[1:].strip()}" for line in change]
 
 
 def describe(function: str, change: list[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ("adam", "base", "checkpoints", "checks", "diagnostics", "eager", "functional", "projection", "sgd")
-FILES = {"torch": SHARED, "native": ("adam", "base", "sgd", "dispatch", "layouts", "native", "repetition")}
+FILES = {"torch": SHARED, "native": ("adam", "base", "sgd", "repetition")}
 """Plain torch and what all paths share; and what calls the native step. Not mutated: building, triton_*."""
 
 # Slow, or about files and processes rather than about the code in this process.
