@@ -17,6 +17,7 @@ DISTRIBUTED = "Differs for tensors that torch distributes over ranks, where ther
 NO_PATH = "Differs only where the native step is missing"
 NO_STEP = "No step runs it: a function for users"
 
+FAKE = "Differs for fake tensors, or under another default device or dtype"
 ELSEWHERE = (DEVICE, DISTRIBUTED, OTHER_CLASS, NO_PATH, NO_STEP)
 """What does not show in the checks of this repository on a machine with a CPU alone."""
 
@@ -29,13 +30,22 @@ _RULES: list[tuple[str, str, str]] = [
     (r"functional\.(adamp|sgdp)$", r"capturable: bool", UNUSED),
     (r"_step_plain|_step_momentum", r"can_read\(params, None\)|\"capturable\"\] = None", DEVICE),
     (r"_step_momentum", r"View\(", OTHER_CLASS),
-    (r"_read_hyper", r"math.nan", DEVICE),
+    (r"_read_hyper|can_read", r"lr = None|is_here|math.nan|lr_tensor|device.type", DEVICE),
+    (r"can_read|_translate_entry", r"has_values|torch.tensor", FAKE),
+    (r"has_values", r"", SLOWER),
     (r"_copy_state", r"capturable", DEVICE),
-    (r"_own_copy", r"\.to\(dtype|device=None", DEVICE),
+    (r"_own_copy", r"\.to\(dtype|device = |device=None", DEVICE),
     (r"new_record", r"device=None|=dtype, \)|=torch.int64, \)", DEVICE),
-    (r"\._record$", r"counts\.to\(None|stats\.to\(None", DEVICE),
-    (r"_bias_corrections", r"math\.sqrt", DEVICE),
-    (r"new_record|\._record$|eager\._note", r"zeros\(6, device|param\.device, None|stats, \)", DIGITS),
+    (r"\._record$", r"counts\.to\(None|stats\.to\((None|dtype)", DEVICE),
+    (r"\._channel_dim", r"or True", OTHER_CLASS),
+    (r"\._state_keys|\._step_anew", r"XXmomentumXX|_step_group\(None", SLOWER),
+    (r"\._step_anew", r"is_compiling", "Never repeated, and so slower; or wrong only after a step that failed midway"),
+    (r"_bias_corrections", r"math\.sqrt|t = None", DEVICE),
+    (
+        r"new_record|\._record$|eager\._note",
+        r"zeros\(6, d|param\.device, (None)?\)|stats, \)|param, None|dtype and",
+        DIGITS,
+    ),
     (r"functional\._prepare|eager\._batch$", r"dtype|\.to\(None", SIXTEEN),
     (r"_is_distributed|check_parameters", r"distributed|ranks|DTensor|FullySharded|optimizer of torch", DISTRIBUTED),
     (r"\._note$", r"", SLOWER),

@@ -105,8 +105,10 @@ def keys_of(mutant: str) -> list[str]:
     file = mutant.split(".")[1]
     if file in BOTH:
         return ["adamp", "sgdp"]
-    key = "sgdp" if re.search("sgd|momentum", mutant.lower()) else "adamp"
-    return [key + ONE_PATH.get(file, "")]
+    is_sgdps = re.search("sgd|momentum", mutant.lower())
+    if file == "eager" and not is_sgdps and "adam" not in mutant.rsplit(".", 1)[1]:
+        return ["adamp plain", "sgdp plain"]
+    return [("sgdp" if is_sgdps else "adamp") + ONE_PATH.get(file, "")]
 
 
 class Alone:

@@ -26,9 +26,16 @@ def states(make: Make, notes: Notes, settings: Sequence[dict[str, Any]], methods
             notes.trial(f"{label}, no step", bench.told_in_full, MEASURED)
             notes.trial(f"{label}, 4 steps", lambda bench=bench: bench.steps(4).told_in_full(), MEASURED)  # type: ignore[misc]
     notes.floor = 0.0
+    notes.trial("a large tensor among small ones", lambda: _beside_large(make), MEASURED)
     notes.trial("64 bit by default", lambda: _with_wide_default(make))
     for label, arguments in (("no device", {}), *((f"no device {entry!r}", entry) for entry in settings)):
         notes.trial(label, lambda label=label, arguments=arguments: _without_device(make, notes, label, arguments))  # type: ignore[misc]
+
+
+def _beside_large(make: Make) -> Any:
+    """Weights after two steps, of the large one a corner: optimizers may cut long lists of tensors by their size."""
+    bench = Bench(make, shapes=((3, 4), (600, 500), (3,), (4, 3))).steps(2)
+    return [param.detach()[:4] if param.ndim == 1 else param.detach()[:4, :4] for param in bench.params]
 
 
 def _with_wide_default(make: Make) -> Any:
@@ -147,7 +154,9 @@ def _hooks(make: Make, notes: Notes) -> None:
 
     def saw(name: str, *given: Any, **_: Any) -> None:
         state = next((entry for entry in given if isinstance(entry, dict) and "state" in entry), None)
-        log.append(f"{name}: {sorted(map(str, state['state'].get(0, {}))) if state else len(optimizer.state)}")
+        own: State = next(iter(optimizer.state.values()), {})
+        kinds = {key: str(getattr(value, "dtype", type(value))) for key, value in own.items()}
+        log.append(f"{name}: {sorted(map(str, state['state'].get(0, {}))) if state else (len(optimizer.state), kinds)}")
 
     def slower(_: Any, state: State) -> State:
         saw("before loading", state)

@@ -101,6 +101,13 @@ def _parameter(*shape: int, **more: Any) -> torch.Tensor:
     return nn.Parameter(torch.full(shape, 1, **more), requires_grad=not more)
 
 
+def _of_fsdp() -> torch.Tensor:
+    """With the mark that torch sets on parameters that FullyShardedDataParallel has flattened."""
+    param = _parameter(2, 2)
+    param._fsdp_flattened = True  # type: ignore[attr-defined]
+    return param
+
+
 def _tensor(value: Any) -> torch.Tensor:
     """In 64 bit where it is no whole number: the step must not round it."""
     tensor = torch.tensor(value)
@@ -127,6 +134,10 @@ _PARAMETERS: dict[str, Callable[[], Any]] = {
     "not a leaf": lambda: [_parameter(2, 2) * 2],
     "without gradient": lambda: [torch.ones(2, 2)],
     "integers": lambda: [torch.ones(2, 2, dtype=torch.int64)],
+    "of a DTensor's name": lambda: [
+        torch.ones(2, 2).as_subclass(type("DTensor", (torch.Tensor,), {})).requires_grad_()
+    ],
+    "of FullyShardedDataParallel": lambda: [_of_fsdp()],
     "complex": lambda: [torch.ones(2, 2, dtype=torch.complex64)],
     "sparse": lambda: [torch.ones(2, 2).to_sparse()],
     "a set": lambda: {_parameter(2, 2)},
