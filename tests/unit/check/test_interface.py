@@ -129,5 +129,15 @@ def test_all_that_is_observed_can_be_sent_to_another_process():
     assert json.dumps(tensors.encode(leaves_of_states))
 
 
+def test_only_a_group_without_parameters_fails_by_accident():
+    config = toys.config_of(interface=True)
+    side = toys.SameProcess("Right", "baseline", dict(config.arguments))
+    found = side.call(NAME, timeout_s=60, **request_of(config), looks=["constructors"])["leaves"]
+    about_parameters = {path: leaf for path, leaf in found.items() if path.startswith("parameters: ")}
+    accidents = [path for path, leaf in about_parameters.items() if leaf == "by accident"]
+    assert len(about_parameters) > 50
+    assert accidents == ["parameters: a group without params raises"]
+
+
 def test_names_that_are_an_optimizers_own_business_are_not_observed():
     assert compared("Private").verdict is not CheckVerdict.FAIL

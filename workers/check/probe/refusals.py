@@ -97,8 +97,8 @@ def _settings(optimizer: Any) -> list[dict[str, Any]]:
     return [{**group, "params": len(group["params"])} for group in optimizer.param_groups]
 
 
-def _parameter(*shape: int, **more: Any) -> torch.Tensor:
-    return nn.Parameter(torch.full(shape, 1, **more), requires_grad=not more)
+def _parameter(*shape: int) -> torch.Tensor:
+    return nn.Parameter(torch.ones(shape))
 
 
 def _of_fsdp() -> torch.Tensor:
