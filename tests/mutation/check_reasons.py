@@ -38,7 +38,9 @@ _RULES: list[tuple[str, str, str]] = [
     (r"new_record", r"device=None|=dtype, \)|=torch.int64, \)", DEVICE),
     (r"\._record$", r"counts\.to\(None|stats\.to\((None|dtype)", DEVICE),
     (r"\._channel_dim", r"or True", OTHER_CLASS),
-    (r"\._state_keys|\._step_anew", r"XXmomentumXX|_step_group\(None", SLOWER),
+    (r"\._state_keys|\._read_settings", r"", SLOWER),
+    (r"\._step_anew|\._record$", r"_step_group\(None|device == param.device", SLOWER),
+    (r"\._plan$|eager\._tensor", r"has_values|device=None", FAKE),
     (r"\._step_anew", r"is_compiling", "Never repeated, and so slower; or wrong only after a step that failed midway"),
     (r"_bias_corrections", r"math\.sqrt|t = None", DEVICE),
     (

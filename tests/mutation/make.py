@@ -25,7 +25,8 @@ NO_TESTS = 33  # mutmut's code
 HOW = (
     "`tests/mutation/run.py` says which tests of `tests/unit/adamp` ran: not the slow ones, and none that start "
     "processes of their own. Mutants ran in plain torch (`ADAMP_PATH=torch`), those of the code that calls the native "
-    "step with the native step. `native.py`, `layouts.py`, `dispatch.py`, `hooks.py`, `building.py` and `triton_*.py` "
+    "step with the native step, of them `repetition.py` and parts of `base.py` with the tests of repeated steps alone. "
+    "`native.py`, `layouts.py`, `dispatch.py`, `hooks.py`, `building.py` and `triton_*.py` "
     "were not mutated. A mutant that runs out of time or crashes is killed. Survivors were judged equivalent by the "
     "rules in `tests/mutation/reasons.py`, by reading and without proof."
 )
