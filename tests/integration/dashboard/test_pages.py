@@ -163,7 +163,7 @@ def test_studies_beside_one_another_are_pooled_where_they_can_be(api, see, ledge
         store_report(ledger, study_id)
     page = see(f"/compare?ids={ids[0]},{ids[1]}")
     assert page.count("sgdp against sgdw, test NLL") == 2
-    assert "Not pooled" in page or "sgdp against sgdw over 2 workloads" in page
+    assert "Not pooled" in page or "sgdp against sgdw over 2 studies of 1 workload" in page
     assert "two: sgdw against one: sgdw" in page
     assert see(f"/compare?id={ids[0]}&id={ids[1]}") == page
     assert "There is no such page" in see("/compare?ids=999", 404)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from service.domain.checks import CheckVerdict
 from workers.check.probe.counters import counters
@@ -39,6 +40,13 @@ def test_one_more_state_tensor_is_found_under_its_name():
 
 def test_a_tensor_kept_elsewhere_is_found():
     assert counted("Hoarder")["state_bytes"]["(elsewhere)"] == 4000
+
+
+def test_tensors_without_memory_that_others_keep_are_no_concern():
+    with FakeTensorMode():
+        kept = torch.ones(3)
+    assert counted("Plain", nesterov=False) == counted("Plain")
+    assert kept.shape == (3,)
 
 
 def test_a_hidden_item_is_a_read():
