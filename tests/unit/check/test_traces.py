@@ -8,7 +8,7 @@ Current thread 0x00007f2a2aa13b80 (most recent call first):
   File "/lib/torch/optim/optimizer.py", line 530 in wrapper
 """
 RAISED = """Traceback (most recent call last):
-  File "/work/probe/session.py", line 49, in answer
+  File "/home/ada/probe/session.py", line 49, in answer
     return COMMANDS[command](make)
   File "/tmp/tangent-check-x/candidate/slim.py", line 8, in step
     torch.mm(a, b)
