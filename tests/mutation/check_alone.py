@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from tests.mutation import check_page
-from tests.mutation.changes import change_of, texts_of
+from tests.mutation.changes import change_of, sides_of
 from tests.mutation.check_reasons import unseen
 from tests.mutation.forks import Checks, load_mutants, load_torch, stop_early
 from tests.mutation.make import function_of
@@ -65,8 +65,8 @@ def main() -> None:
         # In no order, so that those for which there is time are a fair sample; what nothing can tell apart comes last.
         random.Random(0).shuffle(wanted)
         wanted.sort(key=lambda entry: bool(entry["is_equivalent"]))
-        wanted = {entry["name"]: codes[entry["name"]] for entry in wanted}
-        known |= verdicts_of(wanted, Checks(original, mutated, stack), end)
+        due = {entry["name"]: codes[entry["name"]] for entry in wanted}
+        known |= verdicts_of(due, Checks(original, mutated, stack), end)
         write(names, known, every)
 
 
@@ -78,9 +78,7 @@ def kept_verdicts(codes: dict[str, str]) -> dict[str, str]:
 
 def code_of(name: str, source: str) -> str:
     """A hash of a function and of its mutant."""
-    texts, own = texts_of(source), name.rsplit(".", 1)[1]
-    both = texts[own.rsplit("__mutmut", 1)[0] + "__mutmut_orig"], texts[own]
-    return hashlib.sha256("\0".join(both).encode()).hexdigest()[:12]
+    return hashlib.sha256("\0".join(sides_of(name, source)).encode()).hexdigest()[:12]
 
 
 def make_mutants(original: Path, mutated: Path) -> tuple[dict[str, list[str]], dict[str, str]]:

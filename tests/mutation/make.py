@@ -37,7 +37,7 @@ def main() -> None:
     folders = [Path(folder).resolve() for folder in sys.argv[1:]]
     earlier = Earlier(json.loads(page.DATA.read_text()), folders[0])
     codes, home = read_codes(folders)
-    changes = {name: change_of(name, source_of(name, folder)) for name, folder in home.items()}
+    changes = {name: change_of(name, source_of(name.split(".")[1], folder)) for name, folder in home.items()}
     kept = {name: earlier.is_alive(function_of(name), changes[name]) for name in codes}
     verdicts = {name: is_alive(codes[name], kept[name]) for name in codes}
     survivors = [name for name, alive in verdicts.items() if alive]
@@ -74,13 +74,9 @@ def read_codes(folders: list[Path]) -> tuple[dict[str, list[int]], dict[str, Pat
 
 
 @functools.cache
-def source_of_file(path: Path) -> str:
-    return path.read_text()
-
-
-def source_of(name: str, folder: Path) -> str:
-    """The module with all its mutants."""
-    return source_of_file(folder / "mutants" / "adamp" / f"{name.split('.')[1]}.py")
+def source_of(file: str, folder: Path) -> str:
+    """A module with all its mutants."""
+    return (folder / "mutants" / "adamp" / f"{file}.py").read_text()
 
 
 def is_alive(codes: list[int], kept: bool | None) -> bool | None:

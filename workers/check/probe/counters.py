@@ -143,17 +143,17 @@ def _place(tensor: Tensor) -> tuple[str, int]:
 def _live_tensors() -> list[Tensor]:
     """All strided tensors with memory that Python knows, wherever they are kept."""
     found = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
-    return [tensor for tensor in found if tensor.layout == torch.strided and _has_memory(tensor)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [tensor for tensor in found if tensor.layout == torch.strided and _has_memory(tensor)]
 
 
 def _has_memory(tensor: Tensor) -> bool:
     """Not those on "meta", nor fake ones, which raise or warn when they are asked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return tensor.untyped_storage().data_ptr() != 0
-        except RuntimeError:
-            return False
+    try:
+        return tensor.untyped_storage().data_ptr() != 0
+    except RuntimeError:
+        return False
 
 
 def _tensors_in(value: Any) -> list[Tensor]:
